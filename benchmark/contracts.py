@@ -1,0 +1,206 @@
+"""The seams of the suite: what a survey target, a model, a head and a card look like to the harness.
+
+Everything here is light: the standard library and type hints, no torch, no pandas. The libraries ``encoders``,
+``baselines`` and ``posteriors`` satisfy these protocols without importing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "CLIError",
+    "Encoder",
+    "Finding",
+    "GalaxybenchError",
+    "InputArray",
+    "Modality",
+    "ModelCard",
+    "Predictor",
+    "Probe",
+    "Progress",
+    "Reference",
+    "Split",
+    "SupervisedModel",
+    "Target",
+    "UsageError",
+]
+
+Modality = Literal["photometry", "image", "spectrum", "image+spectrum", "none"]
+Split = Literal["train", "validation", "test", "unlabelled"]
+Probe = Literal["knn", "linear", "mlp", "flow", "supervised"]
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while long work goes on; the default everywhere is silence."""
+
+
+class GalaxybenchError(Exception):
+    """The work failed for a reason that one or two lines can say: exit code 1.
+
+    The message names what was given, what is allowed and what to do.
+    """
+
+
+class UsageError(GalaxybenchError):
+    """What was asked for does not exist or does not fit together: exit code 2."""
+
+
+CLIError = (UsageError, GalaxybenchError)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One physical quantity of a survey's catalogue.
+
+    Attributes
+    ----------
+    name : catalogue column, e.g. ``z`` or ``log10_mstar``.
+    unit : unit of the number, ``""`` where dimensionless; a logarithm says what of, e.g. ``dex(Msun)``.
+    log_base : ``"10"``, ``"e"`` or ``"none"``.
+    provenance : where the number comes from, e.g. ``simulator truth`` or ``SDSS DR8 galSpec``.
+    description : one line for people.
+    ranked : enters the mean over targets by which models are ordered.
+    joint : belongs to the default targets, over which the posterior task is joint.
+    low, high : hard physical limits, None where there is none.
+    """
+
+    name: str
+    unit: str = ""
+    log_base: Literal["10", "e", "none"] = "none"
+    provenance: str = ""
+    description: str = ""
+    ranked: bool = True
+    joint: bool = True
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing a check saw in a survey.
+
+    ``level`` is ``error`` (no trustworthy score can be made), ``warning`` (scores are possible, look first) or
+    ``info``; ``code`` is stable for machines; ``n`` counts the galaxies concerned, ``examples`` names the first.
+    """
+
+    level: Literal["error", "warning", "info"]
+    code: str
+    message: str
+    n: int = 0
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a model, method or survey comes from."""
+
+    authors: str
+    year: int
+    title: str
+    identifier: str  # "arXiv:2310.03024", a DOI or an address
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All facts about a model of the board; the network itself is named, never imported, by the card.
+
+    Attributes
+    ----------
+    name : name on the board and on the command line.
+    modality : what the model reads.
+    factory : ``"module:attribute"`` of a callable that returns an `Encoder` (``kind="encoder"``) or a
+        `SupervisedModel` (``kind="supervised"``); called with the keyword arguments of ``options[preset]``.
+    kind : ``encoder`` (gives an embedding, every head is tried on it) or ``supervised`` (predicts by itself).
+    probes : the probes that apply.
+    summary : one line.
+    revision : raised whenever the numbers of the model may move; enters every key.
+    fitted : the encoder learns from training and unlabelled galaxies (False: no ``train`` cell).
+    options : preset or ``recipe`` name -> keyword arguments of the factory; ``recipes`` holds overrides by recipe.
+    references, licence, training_data, notes : for ``show``.
+    """
+
+    name: str
+    modality: Modality
+    factory: str
+    kind: Literal["encoder", "supervised"]
+    probes: tuple[Probe, ...]
+    summary: str
+    revision: int = 1
+    fitted: bool = False
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+    licence: str = "BSD-3-Clause"
+    training_data: str = "none"
+    notes: str = ""
+
+
+class InputArray(Protocol):
+    """What a model reads: rows that are loaded when they are asked for.
+
+    Indexing with a slice or an integer array returns a float32 array: photometry (n, bands) in AB magnitudes with NaN
+    where a band is missing; images (n, bands, height, width), in [0, 1] once stretched.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen embedding: inputs in, one vector a galaxy out."""
+
+    def fit(self, inputs: InputArray, *, seed: int) -> None:
+        """Learn from the inputs of training and unlabelled galaxies; a model without weights does nothing."""
+        ...
+
+    def embed(self, inputs: InputArray) -> NDArray[np.float32]:
+        """Embedding (n, d) of every row; the same for any batch size and row order."""
+        ...
+
+    def state(self) -> dict[str, NDArray]:
+        """Everything that was learned or drawn, as named arrays (written as safetensors)."""
+        ...
+
+    def load_state(self, state: Mapping[str, NDArray]) -> None:
+        """The inverse of `state`."""
+        ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Something fitted that predicts targets."""
+
+    def predict(self, inputs: InputArray) -> NDArray[np.float64]:
+        """Predictions (n, n_targets) in the targets' units."""
+        ...
+
+
+@runtime_checkable
+class SupervisedModel(Predictor, Protocol):
+    """A model trained from scratch on labels."""
+
+    def fit(
+        self,
+        inputs: InputArray,
+        target: NDArray[np.float64],
+        *,
+        validation: tuple[InputArray, NDArray[np.float64]],
+        seed: int,
+    ) -> None:
+        """Fit on (n, n_targets) targets, NaN = missing; choose epochs or rounds on ``validation`` only."""
+        ...
+
+    def context(self, inputs: InputArray) -> NDArray[np.float32]:
+        """What a posterior is conditioned on (n, c); it must not have seen any label."""
+        ...
