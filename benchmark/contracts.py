@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "CLIError",
     "Encoder",
     "Finding",
     "GalaxybenchError",
+    "HeadCard",
     "InputArray",
     "Modality",
     "ModelCard",
-    "Predictor",
+    "PosteriorHead",
     "Probe",
     "Progress",
     "Reference",
+    "Regressor",
     "Split",
     "SupervisedModel",
     "Target",
@@ -49,9 +50,6 @@ class GalaxybenchError(Exception):
 
 class UsageError(GalaxybenchError):
     """What was asked for does not exist or does not fit together: exit code 2."""
-
-
-CLIError = (UsageError, GalaxybenchError)
 
 
 @dataclass(frozen=True)
@@ -178,17 +176,8 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class Predictor(Protocol):
-    """Something fitted that predicts targets."""
-
-    def predict(self, inputs: InputArray) -> NDArray[np.float64]:
-        """Predictions (n, n_targets) in the targets' units."""
-        ...
-
-
-@runtime_checkable
-class SupervisedModel(Predictor, Protocol):
-    """A model trained from scratch on labels."""
+class Regressor(Protocol):
+    """Inputs in, one number a target out: the heads on an embedding and the supervised models."""
 
     def fit(
         self,
@@ -198,9 +187,55 @@ class SupervisedModel(Predictor, Protocol):
         validation: tuple[InputArray, NDArray[np.float64]],
         seed: int,
     ) -> None:
-        """Fit on (n, n_targets) targets, NaN = missing; choose epochs or rounds on ``validation`` only."""
+        """Fit on (n, n_targets) targets, NaN = missing; choose epochs, rounds or penalties on ``validation`` only."""
         ...
 
-    def context(self, inputs: InputArray) -> NDArray[np.float32]:
-        """What a posterior is conditioned on (n, c); it must not have seen any label."""
+    def predict(self, inputs: InputArray) -> NDArray[np.float64]:
+        """Predictions (n, n_targets) in the targets' units, never NaN."""
         ...
+
+
+@runtime_checkable
+class SupervisedModel(Regressor, Protocol):
+    """A model trained from scratch on labels."""
+
+    def context(self, inputs: InputArray) -> NDArray[np.float32]:
+        """What a posterior is conditioned on, (n, c), finite; it must not have seen any label."""
+        ...
+
+
+@runtime_checkable
+class PosteriorHead(Protocol):
+    """A density over the targets, conditioned on an embedding or a context."""
+
+    def fit(
+        self,
+        inputs: InputArray,
+        target: NDArray[np.float64],
+        *,
+        validation: tuple[InputArray, NDArray[np.float64]],
+        seed: int,
+    ) -> None:
+        """Fit on complete rows only: no NaN in ``target``."""
+        ...
+
+    def draw(self, inputs: InputArray, *, n_draws: int, seed: int) -> NDArray[np.float32]:
+        """Draws (n_draws, n, n_targets) in the targets' units."""
+        ...
+
+    def member_log_prob(self, target: NDArray[np.float64], inputs: InputArray) -> NDArray[np.float64]:
+        """Log density (members, n) in nats, in the targets' units."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeadCard:
+    """All facts about a probe: what turns an embedding into predictions or draws."""
+
+    name: Probe
+    factory: str
+    produces: Literal["predictions", "posterior"]
+    summary: str
+    version: int = 1
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

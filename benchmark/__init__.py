@@ -1,0 +1,1 @@
+"""galaxybench: which galaxy foundation model to trust, and how far."""

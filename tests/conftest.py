@@ -1,0 +1,37 @@
+"""Fixtures of every test: nothing global may be left changed, real data is asked for by name."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)  # two torch threads on two busy cores are far slower than one
+
+
+@pytest.fixture(autouse=True)
+def _no_global_state_is_left_changed() -> Iterator[None]:
+    before = (random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes())  # type: ignore[index]  # noqa: NPY002
+    dtype, filters = torch.get_default_dtype(), list(warnings.filters)
+    yield
+    after = (random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes())  # type: ignore[index]  # noqa: NPY002
+    assert after == before, "the test moved a global random generator; pass a seed or a generator instead"
+    assert torch.get_default_dtype() == dtype, "the test left another default dtype behind"
+    assert list(warnings.filters) == filters, "the test left other warning filters behind"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real survey files; tests that need it are skipped, with the reason, where it is not set."""
+    folder = os.environ.get("GALAXYBENCH_REAL_DATA")
+    if not folder:
+        pytest.skip("GALAXYBENCH_REAL_DATA is not set: the real survey files are not at hand")
+    path = Path(folder)
+    assert path.is_dir(), f"GALAXYBENCH_REAL_DATA={folder} is not a folder"
+    return path
