@@ -20,6 +20,7 @@ __all__ = [
     "GalaxybenchError",
     "HeadCard",
     "InputArray",
+    "MetricCard",
     "Modality",
     "ModelCard",
     "PosteriorHead",
@@ -27,9 +28,12 @@ __all__ = [
     "Progress",
     "Reference",
     "Regressor",
+    "Score",
     "Split",
     "SupervisedModel",
+    "SurveyCard",
     "Target",
+    "TaskCard",
     "UsageError",
 ]
 
@@ -239,3 +243,70 @@ class HeadCard:
     version: int = 1
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """All facts about a metric of the board.
+
+    ``better`` is ``higher``, ``lower``, ``zero`` (closest to 0) or ``nominal`` (closest to ``nominal``). ``interval``
+    says what the 95 % interval is taken over: ``galaxies`` (bootstrap) or ``references`` (the test's own random
+    choices, for p-values, whose bootstrap over galaxies would be meaningless).
+    """
+
+    name: str
+    better: Literal["higher", "lower", "zero", "nominal"]
+    summary: str
+    unit: str = ""
+    nominal: float | None = None
+    interval: Literal["galaxies", "references"] = "galaxies"
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a record, with its 95 % interval, the number of galaxies and the floor.
+
+    ``floor`` is the score, on the same galaxies, of a prediction that knows only the training targets.
+    """
+
+    metric: str
+    target: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    floor: float | None
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """All facts about a task: which galaxies and targets, which artefact, which metrics.
+
+    ``score`` is ``"module:attribute"`` of a function ``(evidence, *, seed, n_resamples) -> (scores, details)``;
+    ``targets`` maps a survey's facts to the names that are scored, an empty tuple where the task does not apply.
+    ``headline`` is the (metric, target) by which the board is sorted.
+    """
+
+    name: str
+    version: int
+    needs: Literal["predictions", "posterior"]
+    metrics: tuple[str, ...]
+    score: str
+    targets: Callable[[tuple[Target, ...]], tuple[str, ...]]
+    reason: str
+    headline: tuple[str, str]
+    summary: str
+
+
+@dataclass(frozen=True)
+class SurveyCard:
+    """A survey that has a name: ``build`` is ``"module:attribute"`` of ``(folder, n_galaxies=, seed=, progress=)``."""
+
+    name: str
+    build: str
+    summary: str
+    version: str
+    licence: str = "BSD-3-Clause"
+    references: tuple[Reference, ...] = ()
