@@ -1,0 +1,36 @@
+"""Metrics of posteriors: density, width and calibration."""
+
+from benchmark.contracts import MetricCard
+
+__all__ = ["METRICS"]
+
+METRICS = (
+    MetricCard("nll_mixture", "lower", "mean -log p(truth) of the members' mixture, joint over targets", unit="nat"),
+    MetricCard("nll_member_mean", "lower", "mean over members of their mean -log p(truth), joint", unit="nat"),
+    MetricCard(
+        "nll_per_dim",
+        "lower",
+        "member mean of the joint -log p(truth) of z-scored targets, divided by their number (papers' column)",
+        unit="nat",
+    ),
+    MetricCard("crps", "lower", "continuous ranked probability score of the draws", unit="of the target"),
+    MetricCard(
+        "coverage_68", "nominal", "share of truths inside the central 68 % interval of the draws", nominal=0.68
+    ),
+    MetricCard(
+        "coverage_95", "nominal", "share of truths inside the central 95 % interval of the draws", nominal=0.95
+    ),
+    MetricCard("pit_ks", "lower", "largest distance of the PIT values' distribution from the uniform one"),
+    MetricCard(
+        "tarp_p",
+        "higher",
+        "TARP: p-value of a Kolmogorov-Smirnov test of the credibilities against U(0, 1); low = miscalibrated",
+        interval="references",
+    ),
+    MetricCard(
+        "tarp_width_p",
+        "higher",
+        "TARP: p-value of a test of the credibilities' variance; low = too narrow or too wide",
+        interval="references",
+    ),
+)

@@ -1,0 +1,223 @@
+"""The results store: one record a cell, written whole or not at all, and the artefacts the records point to.
+
+``records/*.json`` say what has run, ``models/*.safetensors`` hold weights, ``embeddings/*.parquet`` embeddings,
+``outputs/*.parquet|npz`` per-galaxy predictions and draws. A file appears under its name only when it is complete:
+it is written beside its place under a temporary name, synced and then moved. A killed run therefore leaves nothing
+but temporary files, which the next run sweeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.contracts import GalaxybenchError, UsageError
+
+__all__ = ["SCHEMA_VERSION", "Store", "atomic_write", "canonical_json", "content_key", "file_sha256", "load_records"]
+
+SCHEMA_VERSION = 1
+_FOLDERS = ("records", "models", "embeddings", "outputs")
+_REQUIRED = ("schema_version", "key", "kind", "status", "model")
+
+
+def canonical_json(content: object) -> str:
+    """JSON with sorted keys and no spaces: equal content gives equal text."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_key(content: object) -> str:
+    """First 16 hexadecimal digits of the sha256 of `canonical_json`."""
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
+
+    Raises
+    ------
+    GalaxybenchError
+        If the disk is full or the folder cannot be written; ``path`` is then as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder"
+        raise GalaxybenchError(
+            f"cannot write {path}: {error.strerror or error}; {hint} and run again, what is done is kept"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+class Store:
+    """A results folder.
+
+    Parameters
+    ----------
+    folder : the folder; made by `prepare` where it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def prepare(self) -> None:
+        """Make the folders and sweep what killed processes left behind.
+
+        Raises
+        ------
+        UsageError
+            If the folder cannot be made or written.
+        """
+        try:
+            for name in _FOLDERS:
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".writable.{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"--out {self.folder}: cannot be written ({error.strerror or error}); choose another folder"
+            ) from error
+        self._sweep()
+
+    def _sweep(self) -> None:
+        for left_over in self.folder.glob("*/.*.tmp*"):
+            writer = left_over.name.rpartition(".tmp")[0].rpartition(".")[2]
+            if not (writer.isdigit() and _is_alive(int(writer))):
+                left_over.unlink(missing_ok=True)
+
+    def path(self, folder: str, name: str) -> Path:
+        """Place of an artefact, e.g. ``path("outputs", "predict-....parquet")``."""
+        return self.folder / folder / name
+
+    def write_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write ``records/NAME.json``; numbers that are not finite become null."""
+        text = json.dumps(_without_nan(record), sort_keys=True, indent=1, allow_nan=False) + "\n"
+        atomic_write(self.path("records", f"{name}.json"), lambda path: path.write_text(text))
+
+    def read_record(self, name: str) -> dict[str, Any] | None:
+        """The record of a cell, None where it has none yet."""
+        path = self.path("records", f"{name}.json")
+        return _read_record(path) if path.exists() else None
+
+    def is_done(self, name: str) -> bool:
+        """Whether the cell's record says done and every artefact it names lies there in its full size."""
+        record = self.read_record(name)
+        return record is not None and record["status"] == "done" and not list(self.missing_artefacts(record))
+
+    def missing_artefacts(self, record: Mapping[str, Any]) -> Iterator[str]:
+        """Artefacts of a record that are gone or do not have their recorded size."""
+        for artefact in record.get("artefacts", []):
+            path = self.folder / artefact["path"]
+            if not path.is_file() or path.stat().st_size != artefact["bytes"]:
+                yield artefact["path"]
+
+    def artefact(self, path: Path) -> dict[str, Any]:
+        """What a record says of one artefact: path below the store, size and sha256."""
+        return {
+            "path": path.relative_to(self.folder).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": file_sha256(path),
+        }
+
+    def checked_artefact(self, name: str) -> Path:
+        """Path of the first artefact of a cell, after comparing its bytes with the record.
+
+        Raises
+        ------
+        GalaxybenchError
+            If the record or the file is missing, or the file was altered or cut.
+        """
+        record = self.read_record(name)
+        if record is None or not record.get("artefacts"):
+            raise GalaxybenchError(f"{self.folder}: no artefact of cell {name}; run again to make it")
+        artefact = record["artefacts"][0]
+        path = self.folder / artefact["path"]
+        if not path.is_file() or file_sha256(path) != artefact["sha256"]:
+            raise GalaxybenchError(f"{path}: is missing or was altered; delete records/{name}.json and run again")
+        return path
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record, in the order of their names."""
+        return [_read_record(path) for path in sorted(self.path("records", "").glob("[!.]*.json"))]
+
+
+def load_records(out: str | Path, kind: str | None = "score") -> list[dict[str, Any]]:
+    """Records of a results folder.
+
+    Parameters
+    ----------
+    out : the results folder (``--out`` of a run).
+    kind : ``train``, ``embed``, ``predict`` or ``score``; None for all.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no records.
+    GalaxybenchError
+        If a record cannot be read.
+    """
+    store = Store(Path(out))
+    if not store.path("records", "").is_dir():
+        raise UsageError(f"{out}: not a results folder (it has no records/); give the --out of a run")
+    return [record for record in store.records() if kind in (None, record["kind"])]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+        missing = [name for name in _REQUIRED if name not in record]
+    except (OSError, ValueError, TypeError) as error:
+        raise _corrupt(path, str(error)) from error
+    if missing or not isinstance(record, dict):
+        raise _corrupt(path, f"it lacks {', '.join(missing)}" if isinstance(record, dict) else "it is not an object")
+    if record["schema_version"] != SCHEMA_VERSION:
+        raise _corrupt(path, f"schema_version {record['schema_version']}, this version reads {SCHEMA_VERSION}")
+    return record
+
+
+def _corrupt(path: Path, why: str) -> GalaxybenchError:
+    return GalaxybenchError(f"{path}: not a readable record ({why}); delete this file and run again, the rest is kept")
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return content
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
