@@ -1,0 +1,211 @@
+"""A survey folder, opened: facts at once, the catalogue and images when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.contracts import GalaxybenchError, Modality, Target, UsageError
+from benchmark.data.schema import INFO_FILE, SPLITS, SurveyInfo, read_info
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["IMAGE_FILE", "Survey", "file_sha256", "load_survey"]
+
+IMAGE_FILE = "images.npy"
+CATALOGUE_FILE = "catalogue.parquet"
+IMAGE_DTYPES = {"nanomaggy": ("float16", "float32"), "display_uint8": ("uint8",)}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One survey folder: rows are galaxies, sorted by ``target_id`` in the catalogue and in every array.
+
+    Attributes
+    ----------
+    folder : where it lies.
+    info : ``survey.toml``.
+    """
+
+    folder: Path
+    info: SurveyInfo
+
+    @cached_property
+    def catalogue(self) -> pd.DataFrame:
+        """One row a galaxy, sorted by ``target_id``; NaN = missing."""
+        from benchmark.data.catalogue import read_catalogue  # pandas costs .7 s of start-up: plans do without
+
+        return read_catalogue(self.folder / CATALOGUE_FILE, self.info)
+
+    @property
+    def target_id(self) -> NDArray[np.int64]:
+        """(n,) ids, ascending."""
+        return self.catalogue["target_id"].to_numpy(dtype=np.int64)
+
+    @property
+    def split(self) -> NDArray[np.str_]:
+        """(n,) of train, validation, test or unlabelled."""
+        return self.catalogue["split"].to_numpy(dtype="U10")
+
+    @property
+    def n_galaxies(self) -> int:
+        """Rows of the catalogue."""
+        return self.info.n_galaxies
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What a model can read here: ``photometry``, ``image``."""
+        present: list[Modality] = []
+        if self.info.photometry_bands:
+            present.append("photometry")
+        if self.info.image_bands:
+            present.append("image")
+        return tuple(present)
+
+    @cached_property
+    def images(self) -> NDArray | None:
+        """(n, bands, height, width) as stored, memory-mapped and read-only; None where the survey has none."""
+        return _open_images(self.folder, self.info) if self.info.image_bands else None
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the survey's content: what may move a score."""
+        return self.info.digest
+
+    @property
+    def split_digest(self) -> str:
+        """sha256 of ids with their splits."""
+        return self.info.split_digest
+
+    @property
+    def joint_targets(self) -> tuple[str, ...]:
+        """Names of the default targets, over which a posterior is joint."""
+        return tuple(target.name for target in self.info.targets if target.joint)
+
+    @property
+    def ranked_targets(self) -> tuple[str, ...]:
+        """Names of the targets by which models are ordered."""
+        return tuple(target.name for target in self.info.targets if target.ranked)
+
+    @property
+    def numeric_targets(self) -> tuple[str, ...]:
+        """Names of all targets; each is a column of numbers."""
+        return tuple(target.name for target in self.info.targets)
+
+    def target_info(self, name: str) -> Target:
+        """Return the facts about one target.
+
+        Raises
+        ------
+        UsageError
+            If the survey has no such target.
+        """
+        for target in self.info.targets:
+            if target.name == name:
+                return target
+        raise UsageError(
+            f"target {name!r} is not in survey {self.info.name}: it has {', '.join(self.numeric_targets) or 'none'}"
+        )
+
+    def rows(self, *splits: str) -> NDArray[np.int64]:
+        """Return the row numbers of some splits, ascending in ``target_id``; of all galaxies without an argument.
+
+        Raises
+        ------
+        UsageError
+            If a split is not train, validation, test or unlabelled.
+        """
+        for name in splits:
+            if name not in SPLITS:
+                raise UsageError(f"split {name!r}: allowed are {', '.join(SPLITS)}")
+        if not splits:
+            return np.arange(self.n_galaxies, dtype=np.int64)
+        return np.flatnonzero(np.isin(self.split, splits)).astype(np.int64)
+
+    def target(self, names: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (len(rows), len(names)) values in the targets' units, NaN where missing.
+
+        Raises
+        ------
+        UsageError
+            If the survey has no such target.
+        """
+        for name in names:
+            self.target_info(name)
+        columns = [self.catalogue[name].to_numpy(dtype=np.float64)[rows] for name in names]
+        return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of galaxies of each split, all four named."""
+        return {name: int(self.info.counts.get(name, 0)) for name in SPLITS}
+
+
+def load_survey(path: str | Path) -> Survey:
+    """Open a survey folder after light checks: its facts, the catalogue's sha256, the arrays' headers and lengths.
+
+    The images' sha256 takes as long as reading them, so `check_survey` verifies it.
+
+    Raises
+    ------
+    UsageError
+        If there is no survey folder.
+    GalaxybenchError
+        If a file is missing, altered, truncated or does not fit ``survey.toml``.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a survey folder: there is no such folder; build or import one first")
+    if not (folder / INFO_FILE).is_file():
+        raise UsageError(f"{folder} is not a survey folder: it has no {INFO_FILE}; build or import one first")
+    info = read_info(folder / INFO_FILE)
+    expected = [CATALOGUE_FILE, *([IMAGE_FILE] if info.image_bands else [])]
+    for name in expected:
+        if name not in info.files:
+            raise GalaxybenchError(f"{folder / INFO_FILE}: files names no {name}: import or build the survey again")
+    for name in info.files:
+        if name not in expected:
+            raise GalaxybenchError(f"{folder / INFO_FILE}: files names {name!r}; expected: {', '.join(expected)}")
+        if not (folder / name).is_file():
+            raise GalaxybenchError(f"{folder / name} is missing: import or build the survey again")
+    if file_sha256(folder / CATALOGUE_FILE) != info.files[CATALOGUE_FILE]:
+        raise GalaxybenchError(
+            f"{folder / CATALOGUE_FILE} was altered or truncated (its sha256 is not the one in {INFO_FILE}): "
+            "import or build the survey again"
+        )
+    if info.image_bands:
+        _open_images(folder, info)
+    return Survey(folder, info)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file in hex, read in pieces."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise GalaxybenchError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _open_images(folder: Path, info: SurveyInfo) -> NDArray:
+    path = folder / IMAGE_FILE
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise GalaxybenchError(f"{path} is truncated or no array ({error}): build the survey again") from error
+    if images.ndim != 4 or images.shape[:2] != (info.n_galaxies, len(info.image_bands)):
+        raise GalaxybenchError(
+            f"{path} has shape {images.shape}: survey.toml says {info.n_galaxies} galaxies in "
+            f"{len(info.image_bands)} bands, (n, bands, height, width); import or build the survey again"
+        )
+    allowed = IMAGE_DTYPES[str(info.image_unit)]
+    if images.dtype.name not in allowed:
+        raise GalaxybenchError(f"{path} has dtype {images.dtype}: {info.image_unit} images are {' or '.join(allowed)}")
+    return images

@@ -1,0 +1,122 @@
+"""What a model sees of a survey: magnitudes as they are, images scaled to [0, 1], read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.contracts import InputArray, Modality, UsageError
+from benchmark.data.survey import Survey
+
+__all__ = ["ImageView", "PhotometryView", "inputs", "rgb_stretch"]
+
+STRETCH_SCALE = {"g": 6.0, "r": 3.4, "z": 2.2}
+STRETCH_M = 0.03
+STRETCH_Q = 20.0
+
+
+def rgb_stretch(flux_nanomaggy: NDArray) -> NDArray[np.float32]:
+    """Return the asinh colour composite of g, r, z images.
+
+    Parameters
+    ----------
+    flux_nanomaggy : (..., 3, height, width) nanomaggies a pixel, bands in the order g, r, z.
+
+    Returns
+    -------
+    (..., 3, height, width) float32 in [0, 1], channels red, green, blue = z, r, g.
+
+    References
+    ----------
+    Lupton et al. 2004, astro-ph/0312483, with the constants of the Legacy Survey viewer that AstroCLIP uses
+    (Parker et al. 2024, arXiv:2310.03024): scales 6.0, 3.4, 2.2 of g, r, z; m = 0.03; Q = 20.
+    """
+    scale = np.array([STRETCH_SCALE[band] for band in ("g", "r", "z")], dtype=np.float32)[:, None, None]
+    y = scale * np.asarray(flux_nanomaggy, dtype=np.float32) + np.float32(STRETCH_M)
+    intensity = np.maximum(y, 0).mean(axis=-3, keepdims=True)
+    f = np.arcsinh(np.float32(STRETCH_Q) * intensity) / np.float32(np.sqrt(STRETCH_Q))
+    intensity = np.where(intensity == 0, np.float32(1e-6), intensity)
+    return np.clip(y * f / intensity, 0, 1)[..., ::-1, :, :]
+
+
+def _display(pixels: NDArray) -> NDArray[np.float32]:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+@dataclass(frozen=True)
+class PhotometryView:
+    """Magnitudes (n, bands) float32 of some galaxies, NaN where missing."""
+
+    values: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.values[rows].copy()
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """Images (n, bands, height, width) float32 in [0, 1] of some galaxies; pixels are read when indexed."""
+
+    stored: NDArray
+    rows: NDArray[np.int64]
+    scale: Callable[[NDArray], NDArray[np.float32]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.stored.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.scale(np.asarray(self.stored[self.rows[rows]])))
+
+
+def inputs(survey: Survey, modality: Modality, rows: NDArray[np.int64]) -> InputArray:
+    """Return what a model of a modality reads, for some rows of a survey.
+
+    Parameters
+    ----------
+    survey : the survey.
+    modality : ``photometry`` or ``image``.
+    rows : (n,) row numbers, e.g. ``survey.rows("train")``; the view has this order.
+
+    Returns
+    -------
+    Photometry (n, bands) AB magnitudes with NaN where missing, or images (n, bands, height, width) in [0, 1]:
+    ``display_uint8`` divided by 255, ``nanomaggy`` in g, r, z by `rgb_stretch`.
+
+    Raises
+    ------
+    UsageError
+        If the survey lacks the modality, or its images cannot be shown to a model.
+    """
+    if modality not in survey.modalities:
+        raise UsageError(
+            f"survey {survey.info.name} has no {modality}: it has {', '.join(survey.modalities) or 'neither'}; "
+            "choose a model that reads one of these"
+        )
+    rows = np.asarray(rows, dtype=np.int64)
+    if modality == "photometry":
+        columns = [f"mag_{band}" for band in survey.info.photometry_bands]
+        return PhotometryView(survey.catalogue[columns].to_numpy(dtype=np.float32)[rows])
+    stored = survey.images
+    assert stored is not None  # modalities says so
+    if survey.info.image_unit == "display_uint8":
+        return ImageView(stored, rows, _display)
+    if tuple(survey.info.image_bands) != ("g", "r", "z"):
+        raise UsageError(
+            f"images of survey {survey.info.name} are nanomaggies in {', '.join(survey.info.image_bands)}: "
+            "the colour stretch is defined for g, r, z in this order"
+        )
+    return ImageView(stored, rows, rgb_stretch)
