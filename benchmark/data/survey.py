@@ -86,19 +86,19 @@ class Survey:
         return self.info.split_digest
 
     @property
-    def joint_targets(self) -> tuple[str, ...]:
-        """Names of the default targets, over which a posterior is joint."""
-        return tuple(target.name for target in self.info.targets if target.joint)
+    def joint_targets(self) -> tuple[Target, ...]:
+        """The default targets, over which a posterior is joint."""
+        return tuple(target for target in self.info.targets if target.joint)
 
     @property
-    def ranked_targets(self) -> tuple[str, ...]:
-        """Names of the targets by which models are ordered."""
-        return tuple(target.name for target in self.info.targets if target.ranked)
+    def ranked_targets(self) -> tuple[Target, ...]:
+        """The targets by which models are ordered."""
+        return tuple(target for target in self.info.targets if target.ranked)
 
     @property
-    def numeric_targets(self) -> tuple[str, ...]:
-        """Names of all targets; each is a column of numbers."""
-        return tuple(target.name for target in self.info.targets)
+    def numeric_targets(self) -> tuple[Target, ...]:
+        """All targets; each is a column of numbers."""
+        return self.info.targets
 
     def target_info(self, name: str) -> Target:
         """Return the facts about one target.
@@ -111,9 +111,8 @@ class Survey:
         for target in self.info.targets:
             if target.name == name:
                 return target
-        raise UsageError(
-            f"target {name!r} is not in survey {self.info.name}: it has {', '.join(self.numeric_targets) or 'none'}"
-        )
+        known = ", ".join(target.name for target in self.info.targets) or "none"
+        raise UsageError(f"target {name!r} is not in survey {self.info.name}: it has {known}")
 
     def rows(self, *splits: str) -> NDArray[np.int64]:
         """Return the row numbers of some splits, ascending in ``target_id``; of all galaxies without an argument.

@@ -37,8 +37,8 @@ def test_rows_and_targets_follow_ids_and_keep_missing_values(survey) -> None:
     np.testing.assert_array_equal(values[:, 1], survey.catalogue["z"])
     assert np.isnan(values[:, 0]).sum() == 2
     assert survey.target([], rows).shape == (len(rows), 0)
-    assert survey.numeric_targets == ("z", "log10_mstar")
-    assert survey.joint_targets == survey.ranked_targets == ("z",)
+    assert [target.name for target in survey.numeric_targets] == ["z", "log10_mstar"]
+    assert survey.joint_targets == survey.ranked_targets == (survey.target_info("z"),)
 
 
 def test_unknown_splits_and_targets_are_refused(survey) -> None:
