@@ -1,0 +1,172 @@
+"""The simulated survey: candidates in, a catalogue and a survey folder out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.contracts import GalaxybenchError, Progress, Target, UsageError
+from benchmark.data import Survey, SurveyInfo, hash_split, write_survey
+from benchmark.simulator import cosmology, labels, lines, photometry, selection, sky
+from benchmark.simulator.dust import draw_dust
+from benchmark.simulator.latents import Block, draw_latents
+from benchmark.simulator.metallicity import draw_metallicity
+from benchmark.simulator.pack import TemplatePack, load_pack
+from benchmark.simulator.sfh import SFR_WINDOW_GYR, AgeBins, draw_history
+
+__all__ = ["MAX_GALAXIES", "MAX_SEED", "SURVEY_VERSION", "SimulatedCatalogue", "build_survey", "simulate"]
+
+SURVEY_VERSION = "1"
+"""Raised whenever the same seed may give other galaxies; scores of different versions do not compare."""
+
+CANDIDATES_PER_SEED = 10**9
+MAX_SEED = (2**63 - CANDIDATES_PER_SEED) // CANDIDATES_PER_SEED
+MAX_GALAXIES = 10**8  # a sixth of the candidates is kept; beyond this their numbers could run out
+CHUNK = 2048  # candidates at a time; any value gives the same galaxies
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedCatalogue:
+    """Galaxies in the order of their candidate numbers.
+
+    Attributes
+    ----------
+    frame : one row a galaxy: ``target_id, split, ra, dec, mag_<band>, mag_err_<band>`` (AB) and the targets.
+    targets : what the target columns are.
+    facts : cosmology, constants, seed and counts, as they go into survey.toml.
+    """
+
+    frame: pd.DataFrame
+    targets: tuple[Target, ...]
+    facts: dict[str, str | int | float]
+
+
+def simulate(n_galaxies: int, seed: int = 0, progress: Progress | None = None) -> SimulatedCatalogue:
+    """Simulate the first ``n_galaxies`` galaxies of the survey of a seed.
+
+    A galaxy follows from (seed, candidate number) alone: fewer galaxies are a prefix of more.
+
+    Parameters
+    ----------
+    n_galaxies : 1 to `MAX_GALAXIES`.
+    seed : the survey's, 0 to `MAX_SEED`; ``target_id`` = seed * 10^9 + candidate number.
+    progress : called with (galaxies so far, n_galaxies).
+
+    Raises
+    ------
+    UsageError
+        ``n_galaxies`` or ``seed`` is out of range.
+    GalaxybenchError
+        The template pack is missing or altered.
+    """
+    if not 1 <= n_galaxies <= MAX_GALAXIES:
+        raise UsageError(f"n_galaxies={n_galaxies}: 1 to {MAX_GALAXIES} galaxies can be simulated")
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"seed={seed}: 0 to {MAX_SEED} are allowed, as target_id = seed * 10^9 + candidate number")
+    pack = load_pack()
+    chunks: list[dict[str, NDArray]] = []
+    n_kept, n_candidates = 0, 0
+    while n_kept < n_galaxies:
+        if n_candidates + CHUNK > CANDIDATES_PER_SEED:
+            raise GalaxybenchError(f"seed={seed} has candidates for {n_kept} galaxies, not {n_galaxies}; ask for fewer")
+        chunk = simulate_candidates(seed, n_candidates, CHUNK, pack)
+        chunks.append(chunk)
+        n_kept += len(chunk["candidate"])
+        n_candidates += CHUNK
+        if progress is not None:
+            progress(min(n_kept, n_galaxies), n_galaxies)
+    columns = {name: np.concatenate([c[name] for c in chunks])[:n_galaxies] for name in chunks[0]}
+    n_candidates = int(columns["candidate"][-1]) + 1
+    beats = columns.pop("beats_envelope")
+    target_id = columns.pop("candidate") + seed * CANDIDATES_PER_SEED
+    frame = pd.DataFrame({"target_id": target_id, "split": hash_split(target_id), **columns})
+    facts = _facts(pack, seed, frame, n_candidates, int(beats.sum()))
+    return SimulatedCatalogue(frame, labels.TARGETS, facts)
+
+
+def simulate_candidates(seed: int, first: int, n: int, pack: TemplatePack) -> dict[str, NDArray]:
+    """Columns of those among candidates ``first`` to ``first + n - 1`` that the survey keeps, by name."""
+    block = Block(seed, first, n)
+    latents = draw_latents(block, _proposal())
+    history = draw_history(block, latents, AgeBins(pack.age_gyr))
+    metallicity = draw_metallicity(block, latents, pack)
+    dust = draw_dust(block, latents)
+    line_luminosity = lines.draw_lines(block, latents, history, metallicity, dust, _line_templates(pack))
+    stars = photometry.stellar_fluxes(latents, history, metallicity, dust, photometry.band_tables(pack))
+    flux = stars.sum(axis=1) + photometry.line_fluxes(latents.z, line_luminosity, pack)
+
+    r = pack.bands.index("r")
+    mag_r = 22.5 - 2.5 * np.log10(flux[:, r])
+    radius = photometry.effective_radius_arcsec(latents, stars[:, 0, r] / stars[:, :, r].sum(axis=1))
+    mag, mag_err = photometry.magnitudes(*photometry.observe(block, flux, radius, pack.bands))
+    truth = labels.true_labels(latents, history, metallicity)
+    fitted = labels.provabgs_labels(block, truth, mag_r)
+    ra, dec = sky.draw_positions(block)
+    columns: dict[str, NDArray] = {
+        "candidate": block.candidate,
+        "beats_envelope": _proposal().beats_envelope(latents.log10_mstar, latents.z, mag_r),
+        "ra": ra,
+        "dec": dec,
+        **{f"mag_{band}": mag[:, i] for i, band in enumerate(pack.bands)},
+        **{f"mag_err_{band}": mag_err[:, i] for i, band in enumerate(pack.bands)},
+        **truth,
+        **fitted,
+        "ssfr_astroclip": labels.ssfr_astroclip(fitted),
+    }
+    kept = selection.accept(mag_r, block.uniform("faint"))
+    return {name: column[kept] for name, column in columns.items()}
+
+
+def build_survey(folder: Path, n_galaxies: int = 4000, seed: int = 0, progress: Progress | None = None) -> Survey:
+    """Simulate a survey and write it as a survey folder; the arguments are those of `simulate`."""
+    catalogue = simulate(n_galaxies, seed, progress)
+    info = SurveyInfo(
+        name="simulated",
+        version=SURVEY_VERSION,
+        targets=catalogue.targets,
+        photometry_bands=("g", "r", "z"),
+        photometry_unit="mag_ab",
+        image_bands=(),
+        pixel_scale_arcsec=None,
+        image_unit=None,
+        split_rule="hash",
+        licence="BSD-3-Clause (templates and filters: see the pack's NOTICE)",
+        reference="galaxybench, docs/simulator.md",
+        simulated=True,
+        facts=catalogue.facts,
+    )
+    return write_survey(folder, info, catalogue.frame)
+
+
+@lru_cache(maxsize=1)
+def _proposal() -> selection.Proposal:
+    return selection.Proposal()
+
+
+@lru_cache(maxsize=2)
+def _line_templates(pack: TemplatePack) -> lines.LineTemplates:
+    return lines.LineTemplates(pack)
+
+
+def _facts(
+    pack: TemplatePack, seed: int, frame: pd.DataFrame, n_candidates: int, n_beats: int
+) -> dict[str, str | int | float]:
+    return {
+        "seed": seed,
+        "n_galaxies": len(frame),
+        "n_candidates": n_candidates,
+        "n_brighter_than_envelope": n_beats,
+        "n_missing_magnitudes": int(frame[[f"mag_{b}" for b in pack.bands]].isna().to_numpy().sum()),
+        "cosmology": f"flat LCDM, H0 = {cosmology.H0} km/s/Mpc, Omega_m = {cosmology.OMEGA_M}",
+        "imf": pack.imf,
+        "z_sun": pack.z_sun,
+        "stellar_mass": "surviving (stars and remnants)",
+        "sfr_window_gyr": SFR_WINDOW_GYR,
+        "selection": f"r < {selection.R_BRIGHT}; {selection.FAINT_FRACTION:.0%} of r < {selection.R_FAINT}; z < .6",
+        "pack_sha256": pack.sha256,
+    }
