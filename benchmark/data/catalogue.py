@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from benchmark.contracts import GalaxybenchError
 from benchmark.data.schema import SPLITS, SurveyInfo
 from benchmark.data.splits import hash_split
+from benchmark.data.tables import named
 
 __all__ = ["CATALOGUE_FILE", "catalogue_digest", "normalise_catalogue", "read_catalogue", "write_catalogue"]
 
 CATALOGUE_FILE = "catalogue.parquet"
-EXAMPLES = 5
 
 
 def normalise_catalogue(catalogue: pd.DataFrame, info: SurveyInfo) -> pd.DataFrame:
@@ -56,13 +56,6 @@ def normalise_catalogue(catalogue: pd.DataFrame, info: SurveyInfo) -> pd.DataFra
     order = ["target_id", "split", "ra", "dec"]
     table = table[[*order, *(name for name in table.columns if name not in order)]]
     return table.sort_values("target_id", kind="stable", ignore_index=True)
-
-
-def named(values: object) -> str:
-    """Return the first values and the count, for messages: ``3, 5, 9 (3 in all)``."""
-    entries = [str(value) for value in values]  # type: ignore[attr-defined]
-    dots = ", ..." if len(entries) > EXAMPLES else ""
-    return f"{', '.join(entries[:EXAMPLES])}{dots} ({len(entries)} in all)"
 
 
 def _refuse_missing_columns(table: pd.DataFrame, info: SurveyInfo) -> None:
@@ -150,7 +143,8 @@ def read_catalogue(path: Path, info: SurveyInfo) -> pd.DataFrame:
         If the file cannot be read, or ids, columns or counts are not what the survey says.
     """
     try:
-        table = pq.read_table(path).to_pandas()
+        with pq.ParquetFile(path) as file:  # read_table would take parts of the folder's name for columns
+            table = file.read().to_pandas()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise GalaxybenchError(f"{path} cannot be read as Parquet ({reason}): build the survey again") from error

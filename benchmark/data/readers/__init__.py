@@ -1,0 +1,1 @@
+"""File formats, one a module: each holds a `TableReader` named ``READER``."""
