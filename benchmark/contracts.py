@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -231,6 +233,19 @@ class PosteriorHead(Protocol):
         """Log density (members, n) in nats, in the targets' units."""
         ...
 
+    @property
+    def log_jacobian(self) -> float:
+        """Nats to add to a log density to have it in z-scored targets."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the weights as safetensors."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """What a record says of the fit, e.g. the number of members left."""
+        ...
+
 
 @dataclass(frozen=True)
 class HeadCard:
@@ -250,8 +265,9 @@ class MetricCard:
     """All facts about a metric of the board.
 
     ``better`` is ``higher``, ``lower``, ``zero`` (closest to 0) or ``nominal`` (closest to ``nominal``). ``interval``
-    says what the 95 % interval is taken over: ``galaxies`` (bootstrap) or ``references`` (the test's own random
-    choices, for p-values, whose bootstrap over galaxies would be meaningless).
+    says where the 95 % interval comes from: ``galaxies`` (bootstrap over them), ``references`` (other random choices of
+    a test, for p-values, whose bootstrap over galaxies would be meaningless) or ``band`` (a distribution-free band,
+    for largest distances, whose bootstrap is biased).
     """
 
     name: str
@@ -259,7 +275,7 @@ class MetricCard:
     summary: str
     unit: str = ""
     nominal: float | None = None
-    interval: Literal["galaxies", "references"] = "galaxies"
+    interval: Literal["galaxies", "references", "band"] = "galaxies"
     version: int = 1
 
 

@@ -116,7 +116,8 @@ def run_jobs(
             queue.ended[event.id] = event.status
             blocked = list(queue.blocked())
             while blocked:
-                yield from (Outcome(job.id, "skipped", f"needs {need}, which did not end well") for job, need in blocked)
+                for job, need in blocked:
+                    yield Outcome(job.id, "skipped", f"needs {need}, which did not end well")
                 blocked = list(queue.blocked())
     yield from (Outcome(job.id, "not started", "the time budget was spent") for job in queue.jobs)
 

@@ -89,7 +89,7 @@ MODELS: Registry[ModelCard] = Registry("model", "benchmark.cards", "CARDS", grou
 HEADS: Registry[HeadCard] = Registry("probe", "benchmark.heads", "CARD")
 TASKS: Registry[TaskCard] = Registry("task", "benchmark.tasks", "TASK")
 METRICS: Registry[MetricCard] = Registry("metric", "benchmark.metrics", "METRICS")
-SURVEYS: Registry[SurveyCard] = Registry("survey", "benchmark.simulator", "SURVEYS")
+SURVEYS: Registry[SurveyCard] = Registry("survey", "benchmark.cards", "SURVEYS")
 
 
 def register_model(card: ModelCard) -> ModelCard:

@@ -14,13 +14,11 @@ METRICS = (
         unit="nat",
     ),
     MetricCard("crps", "lower", "continuous ranked probability score of the draws", unit="of the target"),
+    MetricCard("coverage_68", "nominal", "share of truths inside the central 68 % interval of the draws", nominal=0.68),
+    MetricCard("coverage_95", "nominal", "share of truths inside the central 95 % interval of the draws", nominal=0.95),
     MetricCard(
-        "coverage_68", "nominal", "share of truths inside the central 68 % interval of the draws", nominal=0.68
+        "pit_ks", "lower", "largest distance of the PIT values' distribution from the uniform one", interval="band"
     ),
-    MetricCard(
-        "coverage_95", "nominal", "share of truths inside the central 95 % interval of the draws", nominal=0.95
-    ),
-    MetricCard("pit_ks", "lower", "largest distance of the PIT values' distribution from the uniform one"),
     MetricCard(
         "tarp_p",
         "higher",

@@ -1,0 +1,160 @@
+"""The files between cells: embeddings, predictions, posteriors and weights, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from benchmark.contracts import GalaxybenchError
+from benchmark.store import atomic_write
+
+__all__ = ["Posterior", "Predictions", "read_embedding", "write_embedding", "write_weights"]
+
+
+def write_embedding(path: Path, target_id: NDArray[np.int64], embedding: NDArray[np.float32]) -> None:
+    """Parquet with ``target_id`` and ``embedding``, a list of d float32 a galaxy."""
+    flat = pa.array(np.ascontiguousarray(embedding, dtype=np.float32).reshape(-1))
+    table = pa.table({"target_id": target_id, "embedding": pa.FixedSizeListArray.from_arrays(flat, embedding.shape[1])})
+    atomic_write(path, lambda temporary: pq.write_table(table, temporary, use_dictionary=False))
+
+
+def read_embedding(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Ids (n,) and embedding (n, d), the inverse of `write_embedding`."""
+    table = pq.read_table(path)
+    column = table["embedding"].combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return table["target_id"].to_numpy(), flat.reshape(len(table), column.type.list_size)
+
+
+def write_weights(path: Path, state: Mapping[str, NDArray], facts: Mapping[str, str]) -> None:
+    """Named arrays as safetensors."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    atomic_write(path, lambda temporary: save_file(arrays, temporary, metadata=dict(facts)))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Point predictions of the test split.
+
+    Attributes
+    ----------
+    target_id : (n,) ids.
+    names : names of the t targets.
+    truth, prediction : (n, t) in the targets' units; a truth may be NaN (missing), a prediction may not.
+    """
+
+    target_id: NDArray[np.int64]
+    names: Sequence[str]
+    truth: NDArray[np.float64]
+    prediction: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.prediction.shape != self.truth.shape:
+            raise GalaxybenchError(
+                f"predictions of shape {self.prediction.shape}: must be {self.truth.shape}, a row a test galaxy and a "
+                f"column each for {', '.join(self.names)}"
+            )
+        bad = ~np.isfinite(self.prediction).all(axis=1)
+        if bad.any():
+            raise GalaxybenchError(
+                f"{bad.sum()} of {bad.size} predictions are not finite, first for target_id {self.target_id[bad][0]}"
+            )
+
+    def write(self, path: Path) -> Path:
+        """Parquet: ``target_id``, one column a target and its truth as ``<target>_true``."""
+        columns: dict[str, Any] = {"target_id": self.target_id}
+        for number, name in enumerate(self.names):
+            columns |= {name: self.prediction[:, number], f"{name}_true": self.truth[:, number]}
+        atomic_write(path, lambda temporary: pq.write_table(pa.table(columns), temporary))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Predictions:
+        """The inverse of `write`."""
+        table = pq.read_table(path)
+        names = [name.removesuffix("_true") for name in table.column_names if name.endswith("_true")]
+        truth, prediction = (
+            np.stack([table[name + suffix].to_numpy() for name in names], axis=1) for suffix in ("_true", "")
+        )
+        return cls(table["target_id"].to_numpy(), names, truth, prediction)
+
+    def select(self, names: Sequence[str]) -> Predictions:
+        """The same galaxies, only these targets."""
+        columns = [list(self.names).index(name) for name in names]
+        return Predictions(self.target_id, list(names), self.truth[:, columns], self.prediction[:, columns])
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Posterior draws of the test galaxies that have every target.
+
+    Attributes
+    ----------
+    target_id, names, truth : as in `Predictions`, without missing truths.
+    draws : (n_draws, n, t) float32 in the targets' units.
+    member_log_prob : (members, n) nats in the targets' units; None where only draws are known.
+    log_jacobian : nats to add for z-scored targets; None where only draws are known.
+    """
+
+    target_id: NDArray[np.int64]
+    names: Sequence[str]
+    truth: NDArray[np.float64]
+    draws: NDArray[np.float32]
+    member_log_prob: NDArray[np.float64] | None = None
+    log_jacobian: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.draws.ndim != 3 or self.draws.shape[1:] != self.truth.shape:
+            raise GalaxybenchError(
+                f"draws of shape {self.draws.shape}: must be (n_draws, {self.truth.shape[0]}, {self.truth.shape[1]})"
+            )
+        bad = ~np.isfinite(self.draws).all(axis=(0, 2))
+        if bad.any():
+            raise GalaxybenchError(f"draws of {bad.sum()} galaxies are not finite, first {self.target_id[bad][0]}")
+
+    def write(self, path: Path) -> Path:
+        """NPZ: ``target_id``, ``targets``, ``truth``, ``draws`` (n, n_draws, t) and, where known, the densities."""
+        arrays: dict[str, Any] = {
+            "target_id": self.target_id,
+            "targets": np.array(self.names, dtype=np.str_),
+            "truth": self.truth,
+            "draws": np.ascontiguousarray(self.draws.transpose(1, 0, 2)),
+        }
+        if self.member_log_prob is not None:
+            arrays |= {"member_log_prob": self.member_log_prob, "log_jacobian": np.float64(self.log_jacobian or 0.0)}
+
+        def save(temporary: Path) -> None:
+            with temporary.open("wb") as stream:
+                np.savez(stream, **arrays)
+
+        atomic_write(path, save)
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Posterior:
+        """The inverse of `write`."""
+        with np.load(path, allow_pickle=False) as arrays:
+            known = "member_log_prob" in arrays
+            return cls(
+                arrays["target_id"],
+                [str(name) for name in arrays["targets"]],
+                arrays["truth"],
+                arrays["draws"].transpose(1, 0, 2),
+                arrays["member_log_prob"] if known else None,
+                float(arrays["log_jacobian"]) if known else None,
+            )
+
+    def select(self, names: Sequence[str]) -> Posterior:
+        """The posterior itself: it is joint over all of its targets."""
+        if list(names) != list(self.names):
+            raise GalaxybenchError(f"a posterior over {', '.join(self.names)} cannot be scored on {', '.join(names)}")
+        return self

@@ -1,0 +1,145 @@
+"""From records to rows: one row a model, probe, task, target and metric. Reads the store and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.contracts import UsageError
+from benchmark.registry import METRICS, TASKS
+from benchmark.store import load_records
+
+__all__ = ["ROW_FIELDS", "leaderboard"]
+
+ROW_FIELDS = (
+    "survey",
+    "model",
+    "modality",
+    "probe",
+    "recipe",
+    "preset",
+    "n_labels",
+    "task",
+    "task_version",
+    "target",
+    "condition",
+    "metric",
+    "better",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "rank_low",
+    "rank_high",
+    "tie_group",
+    "seed_spread",
+    "floor",
+    "status",
+    "error",
+    "contamination",
+    "published",
+)
+"""The fields of a row, in the order of the CSV; everything before ``metric`` with it is the row's key."""
+
+_KEY = ROW_FIELDS[: ROW_FIELDS.index("metric") + 1]
+
+
+def leaderboard(out: str | Path, *, task: str | None = None, modality: str | None = None) -> list[dict[str, Any]]:
+    """Rows of the board of a results store.
+
+    Parameters
+    ----------
+    out : results folder of a run.
+    task, modality : keep only these rows.
+
+    Returns
+    -------
+    rows : dictionaries with `ROW_FIELDS`, sorted by task, target, metric and value, the best first. A cell that did
+        not end well is one row with ``metric``, ``target`` and ``value`` None, its ``status`` and its ``error``.
+        Probe seeds are joined: ``value`` and its interval are those of the first seed, ``seed_spread`` is the
+        standard deviation over seeds. Fields that are not computed are None.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no records, or the task or modality is unknown.
+    GalaxybenchError
+        If a record cannot be read.
+    """
+    wanted = TASKS[task].name if task else None
+    rows = [
+        row
+        for row in _rows(_newest(load_records(out)))
+        if (wanted is None or row["task"] == wanted) and (modality is None or row["modality"] == modality)
+    ]
+    if modality is not None and not rows:
+        known = sorted({str(row["modality"]) for row in _rows(_newest(load_records(out)))})
+        raise UsageError(f"--modality '{modality}': no row has it; there are {', '.join(known)}")
+    return sorted(rows, key=_order)
+
+
+def _newest(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The newest record of every cell of the board: older ones stem from a changed survey, model or task."""
+    newest: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for record in sorted(records, key=lambda record: record["created"]):
+        task = record["task"]
+        what = (record["config"].get("model", {}).get("name"), record["probe"], task["name"], record["seed"])
+        config = record["config"]
+        sizes = (record["survey"]["name"], record["preset"], record["recipe"], config.get("n_labels"))
+        newest[(*what, *sizes)] = record
+    return list(newest.values())
+
+
+def _rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    by_key: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in sorted(records, key=lambda record: record["seed"] or 0):
+        for row in _record_rows(record):
+            by_key.setdefault(tuple(row[name] for name in _KEY), []).append(row)
+    return [_join_seeds(rows) for rows in by_key.values()]
+
+
+def _record_rows(record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    common = dict.fromkeys(ROW_FIELDS) | {
+        "survey": record["survey"]["name"],
+        "model": record["model"]["name"],
+        "modality": record["modality"],
+        "probe": record["probe"],
+        "recipe": record["recipe"],
+        "preset": record["preset"],
+        "n_labels": record["n_labels"],
+        "task": record["task"]["name"],
+        "task_version": record["task"]["version"],
+        "status": record["status"],
+        "error": record["reason"] or None,
+        "contamination": record["contamination"],
+        "published": [],
+    }
+    if record["status"] != "done":
+        yield common
+    for score in record["scores"]:
+        yield common | score | {"better": METRICS[score["metric"]].better, "condition": score.get("condition")}
+
+
+def _join_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    values = [row["value"] for row in rows if row["value"] is not None]
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return rows[0] | {"seed_spread": spread}
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    missing = row["value"] is None
+    value = 0.0 if missing else float(row["value"])
+    if not missing:
+        card = METRICS[row["metric"]]
+        best_first = {
+            "higher": -value,
+            "lower": value,
+            "zero": abs(value),
+            "nominal": abs(value - (card.nominal or 0)),
+        }
+        value = best_first[card.better]
+    names = tuple(str(row[name] or "") for name in ("task", "target", "metric"))
+    return (row["status"] != "done", *names, missing, value, row["model"], str(row["probe"]))

@@ -1,0 +1,185 @@
+"""``run``: models x tasks on a survey, the main job."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.progress import progress_bar, say
+from benchmark.contracts import UsageError
+
+if TYPE_CHECKING:
+    from benchmark.evaluation import RunSummary
+    from benchmark.plan import Plan
+    from benchmark.store import Store
+
+__all__ = ["config_of", "load_plugins", "parse_duration", "run", "store_folder", "summarise"]
+
+
+def run(
+    models: Annotated[str, typer.Argument(metavar="all|MODEL[,MODEL...]", help="Models to run.")],
+    survey: Annotated[str, typer.Option(help="A named survey, built on first use, or a survey folder.")] = "simulated",
+    tasks: Annotated[str | None, typer.Option(metavar="TASK[,TASK...]", help="Default: all that apply.")] = None,
+    probes: Annotated[str | None, typer.Option(metavar="PROBE[,PROBE...]", help="Default: all that apply.")] = None,
+    preset: Annotated[str, typer.Option(help="Sizes and epochs: smoke, laptop or paper.")] = "laptop",
+    recipe: Annotated[str, typer.Option(help="default (ours), paper (as it says) or code (as released).")] = "default",
+    out: Annotated[Path | None, typer.Option(help="Results store. Default: runs/SURVEY-PRESET.")] = None,
+    seed: Annotated[int, typer.Option(help="First seed of probes and bootstrap.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Number of probe seeds.")] = 1,
+    n_labels: Annotated[int | None, typer.Option(help="Training galaxies a probe may see. Default: all.")] = None,
+    inputs: Annotated[
+        str | None, typer.Option(help="How knn, linear and mlp see an embedding: raw, standardised or l2.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes. Default: one a core; 0: none.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="10min", help="Start no cell after this time.")] = None,
+    cell_timeout: Annotated[str | None, typer.Option(metavar="30min", help="End a cell that takes longer.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do cells again that are done.")] = False,
+    only_cached: Annotated[bool, typer.Option("--only-cached", help="Run nothing, show what is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A file that registers models or tasks.")] = None,
+    n_galaxies: Annotated[int | None, typer.Option(help="Size of a named survey.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the board or the plan as JSON.")] = False,
+) -> int:
+    """Run models on a survey and print the leaderboard.
+
+    What is done is kept: run again to go on, or to see the board.
+    """
+    from benchmark.evaluation import Execution, choose, execute, open_survey, survey_facts
+    from benchmark.plan import plan_models
+    from benchmark.store import Store
+
+    config = config_of(preset, recipe, seed, seeds, n_labels, inputs)
+    sources = load_plugins(plugin or [])
+    n_workers = _n_workers(workers)
+    limits = {
+        "cell_timeout_s": parse_duration("--cell-timeout", cell_timeout),
+        "budget_s": parse_duration("--budget", budget),
+    }
+    cards, task_cards, heads, supervised = choose(_names(models) or [], _names(tasks), _names(probes))
+    with progress_bar("building the survey") as progress:
+        opened = open_survey(survey, config.preset, n_galaxies, progress)
+    plan = plan_models(survey_facts(opened), cards, task_cards, heads, config, supervised=supervised, sources=sources)
+    store = Store(out or store_folder(opened.info.name, config.preset))
+    if dry_run:
+        typer.echo(_plan_text(plan, store, n_workers, force, as_json))
+        return 0
+    execution = Execution(n_workers=n_workers, plugins=tuple(map(str, plugin or [])), force=force, **limits)
+    if only_cached:
+        execution = Execution(budget_s=0.0)
+    summary = execute_with_bar(plan, store, opened, execution, execute)
+    _print_board(store, as_json)
+    summarise(summary, store)
+    return 0 if summary.ok else 1
+
+
+def config_of(
+    preset: str, recipe: str, seed: int = 0, seeds: int = 1, n_labels: int | None = None, inputs: str | None = None
+) -> Any:
+    """The run configuration that options describe."""
+    from benchmark.config import RunConfig
+
+    return RunConfig(preset, recipe, seed, seeds, n_labels, inputs)  # type: ignore[arg-type]
+
+
+def store_folder(survey_name: str, preset: str) -> Path:
+    """Where results go unless ``--out`` says otherwise."""
+    return Path("runs") / f"{survey_name}-{preset}"
+
+
+def load_plugins(paths: Sequence[Path]) -> dict[str, str]:
+    """Load plugin files; returns model name -> sha256 of the file that registered it."""
+    from benchmark.registry import MODELS, load_plugin
+
+    sources: dict[str, str] = {}
+    for path in paths:
+        before = {card.name for card in MODELS}
+        digest = load_plugin(path)
+        sources |= {card.name: digest for card in MODELS if card.name not in before}
+    return sources
+
+
+def parse_duration(option: str, text: str | None) -> float | None:
+    """Seconds in ``90``, ``90s``, ``10min`` or ``2h``; None stays None."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)?", text.strip())
+    if match is None:
+        raise UsageError(f"{option} '{text}': must be a number with s, min or h, such as 10min")
+    return float(match[1]) * {"s": 1, "min": 60, "h": 3600, None: 1}[match[2]]
+
+
+def execute_with_bar(plan: Plan, store: Store, survey: Any, execution: Any, execute: Any) -> RunSummary:
+    """Carry out a plan with a bar over its cells, and a line for every cell that does not end well."""
+    from benchmark.engine import Outcome
+
+    with progress_bar("cells") as progress:
+        n_done = 0
+
+        def listen(event: Any) -> None:
+            nonlocal n_done
+            if isinstance(event, Outcome):
+                n_done += 1
+                progress(n_done, len(plan.cells))
+                if event.status not in ("done", "not started"):
+                    say(f"{event.status}: {event.id}: {event.reason}")
+
+        return execute(plan, store, survey, execution, listen)
+
+
+def summarise(summary: RunSummary, store: Store) -> None:
+    """One line on stderr: what was done and where it lies."""
+    counts = [f"{len(names)} {status}" for status, names in sorted(summary.ended.items())]
+    say(f"{store.folder}: {len(summary.cached)} cells cached, {', '.join(counts) or 'nothing to do'}")
+
+
+def _n_workers(workers: int | None) -> int:
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 0:
+        raise UsageError(f"--workers {workers}: must be 0 (no worker processes) or more")
+    return workers
+
+
+def _names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"'{text}': give one or more names, separated by commas")
+    return names
+
+
+def _print_board(store: Store, as_json: bool) -> None:
+    from benchmark.board import leaderboard, render
+
+    typer.echo(render(leaderboard(store.folder), "json" if as_json else "table"))
+
+
+def _plan_text(plan: Plan, store: Store, n_workers: int, force: bool, as_json: bool) -> str:
+    import json
+
+    from benchmark.evaluation import pending_cells
+
+    pending = pending_cells(plan, store, force)
+    names = {cell.name for cell in pending}
+    minutes = sum(cell.seconds for cell in pending) / max(n_workers, 1) / 60
+    memory_gb = 0.7 * max(n_workers, 1) + 2e-5 * plan.survey.n_galaxies  # torch and scikit-learn a worker, then draws
+    if as_json:
+        cells = [
+            {"name": cell.name, "kind": cell.kind, "cached": cell.name not in names, "estimated_s": cell.seconds}
+            for cell in plan.cells
+        ]
+        absent = [vars(entry) for entry in plan.not_applicable]
+        return json.dumps({"cells": cells, "not_applicable": absent, "estimated_min": minutes}, indent=1)
+    lines = [f"{'cached' if cell.name not in names else 'to do':7}{cell.kind:8}{cell.name}" for cell in plan.cells]
+    lines += sorted({f"does not apply: {entry.model}: {entry.task}: {entry.reason}" for entry in plan.not_applicable})
+    lines.append(
+        f"{len(plan.cells)} cells on '{plan.survey.name}': {len(pending)} to do, {len(plan.cells) - len(pending)} cached; "
+        f"about {minutes:.1f} min with {n_workers} workers, {memory_gb:.1f} GB of memory; results in {store.folder}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""``survey build|import|describe``: survey folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.progress import progress_bar, say
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Build, import and describe survey folders.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("build")
+def build(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A named survey, see 'list surveys'.")],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    n: Annotated[int, typer.Option("--n", help="Number of galaxies.")] = 4_000,
+    seed: Annotated[int, typer.Option(help="Seed of the survey.")] = 0,
+) -> int:
+    """Build a simulated survey."""
+    from benchmark.registry import SURVEYS, resolve
+
+    card = SURVEYS[name]
+    with progress_bar(f"building {card.name}") as progress:
+        survey = resolve(card.build)(out, n_galaxies=n, seed=seed, progress=progress)
+    say(f"{out}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
+    return 0
+
+
+@app.command("import")
+def import_(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to read and how, see docs/surveys.md.")],
+    out: Annotated[Path, typer.Option(help="The survey folder to make.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Where relative paths start. Default: $GALAXYBENCH_REAL_DATA, else the spec's folder."),
+    ] = None,
+) -> int:
+    """Import tables and images into a survey folder."""
+    from benchmark.data import import_survey
+
+    with progress_bar("importing") as progress:
+        survey, report = import_survey(spec, data_dir=data, folder=out, progress=progress)
+    for line in report.lines():
+        say(line)
+    say(f"{out}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
+    return 0
+
+
+@app.command("describe")
+def describe(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A survey folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Describe a survey folder: modalities, targets, counts, splits, findings."""
+    from benchmark.data import describe, describe_text, load_survey
+
+    survey = load_survey(folder)
+    typer.echo(json.dumps(describe(survey), indent=1) if as_json else describe_text(survey))
+    return 0

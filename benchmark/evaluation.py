@@ -1,0 +1,266 @@
+"""From a survey and models to a filled results store: opens the survey, plans, runs what is not done yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.config import PRESETS, RunConfig
+from benchmark.contracts import GalaxybenchError, HeadCard, ModelCard, Progress, SurveyCard, TaskCard, UsageError
+from benchmark.data import Survey, foreign, load_survey
+from benchmark.engine import Job, Outcome, Started, run_jobs
+from benchmark.plan import Cell, ForeignFile, NotApplicable, Plan, SurveyFacts, plan_file, plan_models
+from benchmark.registry import HEADS, MODELS, SURVEYS, TASKS, resolve
+from benchmark.runner import base_record
+from benchmark.store import Store, content_key, file_sha256, load_records
+
+__all__ = [
+    "Execution",
+    "RunSummary",
+    "choose",
+    "evaluate",
+    "execute",
+    "named_survey_folder",
+    "open_survey",
+    "pending_cells",
+    "plan_foreign",
+    "survey_facts",
+]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a plan is carried out; none of it changes a number.
+
+    Attributes
+    ----------
+    n_workers : worker processes, 0 for this process.
+    plugins : files that register models or tasks; the workers load them too.
+    force : do cells again that are done.
+    cell_timeout_s : seconds a cell may take.
+    budget_s : seconds after which no further cell is started.
+    debug : failures keep their traceback in their record.
+    """
+
+    n_workers: int = 0
+    plugins: tuple[str, ...] = ()
+    force: bool = False
+    cell_timeout_s: float | None = None
+    budget_s: float | None = None
+    debug: bool = False
+
+
+@dataclass
+class RunSummary:
+    """What a run came to: names of cells by how they ended, and the reasons of those that did not end well."""
+
+    cached: list[str] = field(default_factory=list)
+    ended: dict[str, list[str]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no cell failed, crashed, ran out of time or was skipped for another's failure."""
+        return not set(self.ended) - {"done", "not started"}
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        self.ended.setdefault(outcome.status, []).append(outcome.id)
+        if outcome.reason:
+            self.reasons[outcome.id] = outcome.reason
+
+
+Listener = Callable[[Started | Outcome], None]
+
+
+def choose(
+    models: Sequence[str] = ("all",), tasks: Sequence[str] | None = None, probes: Sequence[str] | None = None
+) -> tuple[list[ModelCard], list[TaskCard], list[HeadCard], bool]:
+    """Cards by name, near misses suggested; the flag says whether models' own predictions are wanted too.
+
+    ``probes`` may hold ``supervised``, which no head stands for: it keeps the supervised models' predictions.
+    """
+    cards = list(MODELS) if [name.lower() for name in models] == ["all"] else [MODELS[name] for name in models]
+    task_cards = [TASKS[name] for name in tasks] if tasks else list(TASKS)
+    if probes is None:
+        return cards, task_cards, list(HEADS), True
+    heads = [HEADS[name] for name in probes if name.lower() != "supervised"]
+    return cards, task_cards, heads, any(name.lower() == "supervised" for name in probes)
+
+
+def named_survey_folder(card: SurveyCard, n_galaxies: int, seed: int = 0) -> Path:
+    """Where a named survey of this size is built, below the working folder."""
+    return Path("surveys") / f"{card.name}-v{card.version}-n{n_galaxies}-seed{seed}"
+
+
+def open_survey(name: str, preset: str, n_galaxies: int | None = None, progress: Progress | None = None) -> Survey:
+    """Load a survey folder, or a named survey, which is built on first use.
+
+    Parameters
+    ----------
+    name : a registered name such as ``simulated``, or the path of a survey folder.
+    preset : gives the size of a named survey unless ``n_galaxies`` does.
+    n_galaxies : size of a named survey.
+    progress : called with (done, total) while the survey is built.
+    """
+    folder = Path(name)
+    if (folder / "survey.toml").is_file():
+        if n_galaxies is not None:
+            raise UsageError(f"--n-galaxies {n_galaxies}: only for named surveys, {folder} is a survey folder")
+        return load_survey(folder)
+    if folder.is_dir() or "/" in name:
+        raise UsageError(f"--survey {name}: no survey.toml there; give a survey folder or one of {_names(SURVEYS)}")
+    card = SURVEYS[name]
+    size = n_galaxies if n_galaxies is not None else PRESETS[preset].n_galaxies
+    place = named_survey_folder(card, size)
+    if not (place / "survey.toml").is_file():
+        resolve(card.build)(place, n_galaxies=size, seed=0, progress=progress)
+    return load_survey(place)
+
+
+def survey_facts(survey: Survey) -> SurveyFacts:
+    """What a plan needs to know of a survey."""
+    info = survey.info
+    return SurveyFacts(
+        info.name, info.version, survey.digest, survey.modalities, survey.numeric_targets, survey.n_galaxies
+    )
+
+
+def plan_foreign(
+    survey: Survey,
+    name: str,
+    content: str,
+    path: Path,
+    config: RunConfig,
+    modality: str | None = None,
+) -> Plan:
+    """Plan the scoring of a file made elsewhere, after reading and joining it once, so that a bad one ends here."""
+    if any(card.name.lower() == name.lower() for card in MODELS):
+        raise UsageError(f"--name '{name}': is a model of the suite; choose another name for your file's row")
+    names = foreign.check(path, content, survey)
+    file = ForeignFile(str(path.resolve()), file_sha256(path), content, names)  # type: ignore[arg-type]
+    return plan_file(survey_facts(survey), name, modality, file, list(TASKS), list(HEADS), config)
+
+
+def pending_cells(plan: Plan, store: Store, force: bool = False) -> list[Cell]:
+    """Cells that have to run: scores that are not done, and what they need that is not there."""
+    by_name = {cell.name: cell for cell in plan.cells}
+    wanted = [cell for cell in plan.cells if cell.kind == "score"]
+    pending: dict[str, Cell] = {}
+    while wanted:
+        cell = wanted.pop()
+        if cell.name not in pending and (force or not store.is_done(cell.name)):
+            pending[cell.name] = cell
+            wanted += [by_name[name] for name in cell.needs]
+    return [cell for cell in plan.cells if cell.name in pending]
+
+
+def execute(
+    plan: Plan, store: Store, survey: Survey, execution: Execution, listener: Listener | None = None
+) -> RunSummary:
+    """Run the pending cells of a plan; every cell that ends leaves a record, whatever its end."""
+    store.prepare()
+    for absent in plan.not_applicable:
+        _record_absent(absent, plan, store)
+    pending = pending_cells(plan, store, execution.force)
+    summary = RunSummary(cached=[cell.name for cell in plan.cells if cell not in pending])
+    cells = {cell.name: _cell_payload(cell, plan.survey) for cell in pending}
+    deadline = None if execution.budget_s is None else time.monotonic() + execution.budget_s
+    events = run_jobs(
+        list(_jobs(pending, cells, store, survey, execution)),
+        "benchmark.runner:run_cell",
+        n_workers=execution.n_workers,
+        timeout_s=execution.cell_timeout_s,
+        deadline=deadline,
+    )
+    for event in events:
+        if isinstance(event, Outcome):
+            summary.add(event)
+            if event.status in ("crashed", "timeout", "skipped"):
+                store.write_record(event.id, base_record(cells[event.id], event.status, event.reason))
+        if listener:
+            listener(event)
+    return summary
+
+
+def evaluate(
+    models: str | Sequence[str] = "all",
+    survey: str | Path = "simulated",
+    *,
+    tasks: Sequence[str] | None = None,
+    probes: Sequence[str] | None = None,
+    config: RunConfig | None = None,
+    out: str | Path | None = None,
+    n_galaxies: int | None = None,
+    n_workers: int = 0,
+) -> list[dict[str, Any]]:
+    """Run models on a survey from Python and return the score records of the store.
+
+    Parameters
+    ----------
+    models : ``"all"``, a name or several; models registered in this process too where ``n_workers`` is 0.
+    survey : a named survey or a survey folder.
+    tasks, probes : names; None for all that apply.
+    config : preset, recipe, seeds and options.
+    out : results store, by default ``runs/SURVEY-PRESET``.
+    n_galaxies : size of a named survey.
+    n_workers : worker processes; 0 runs in this process.
+
+    Returns
+    -------
+    records : as `load_records` gives them; a failed cell is a record with its reason, not an exception.
+    """
+    config = config or RunConfig()
+    opened = open_survey(str(survey), config.preset, n_galaxies)
+    cards, task_cards, heads, own = choose([models] if isinstance(models, str) else models, tasks, probes)
+    plan = plan_models(survey_facts(opened), cards, task_cards, heads, config, supervised=own)
+    store = Store(Path(out) if out else Path("runs") / f"{opened.info.name}-{config.preset}")
+    execute(plan, store, opened, Execution(n_workers=n_workers))
+    return load_records(store.folder)
+
+
+def _jobs(
+    pending: Sequence[Cell], cells: Mapping[str, Any], store: Store, survey: Survey, execution: Execution
+) -> Iterator[Job]:
+    common = {
+        "out": str(store.folder.resolve()),
+        "survey": str(survey.folder.resolve()),
+        "plugins": [str(Path(path).resolve()) for path in execution.plugins],
+        "debug": execution.debug,
+    }
+    for cell in pending:
+        yield Job(cell.name, {**common, "cell": cells[cell.name]}, frozenset(cell.needs))
+
+
+def _cell_payload(cell: Cell, survey: SurveyFacts) -> dict[str, Any]:
+    facts = {"name": survey.name, "version": survey.version, "digest": survey.digest}
+    return {**asdict(cell), "survey": facts, "survey_digest": survey.digest}
+
+
+def _record_absent(absent: NotApplicable, plan: Plan, store: Store) -> None:
+    """A record that says why a model has no score on a task here."""
+    content = {"model": absent.model, "task": absent.task, "survey": plan.survey.digest, "config": asdict(plan.config)}
+    key = content_key(content)
+    name = f"skipped-{absent.model.lower()}-{absent.task}-{key}"
+    if store.read_record(name) is not None:
+        return
+    labels = {
+        "model": absent.model,
+        "modality": absent.modality,
+        "task": absent.task,
+        "task_version": absent.task_version,
+        "preset": plan.config.preset,
+        "recipe": plan.config.recipe,
+    }
+    cell = Cell("score", name, key, {"model": {"name": absent.model}}, (), labels, 0)
+    store.write_record(name, base_record(_cell_payload(cell, plan.survey), "skipped", absent.reason))
+
+
+def _names(registry: Any) -> str:
+    names = [entry.name for entry in registry]
+    if not names:
+        raise GalaxybenchError("no survey is registered: the installation is incomplete")
+    return ", ".join(names)

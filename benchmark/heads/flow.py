@@ -1,0 +1,89 @@
+"""The posterior probe: an ensemble of normalizing flows conditioned on an embedding.
+
+The density model is `posteriors.FlowEnsemble`; this module gives it the shape of a probe and the sizes of the
+presets. The import of torch stands inside the methods: listing the probes must not cost it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.contracts import GalaxybenchError, HeadCard, InputArray
+from benchmark.store import atomic_write
+
+if TYPE_CHECKING:
+    from posteriors import FlowEnsemble
+
+__all__ = ["CARD", "FlowHead"]
+
+CARD = HeadCard(
+    name="flow",
+    factory="benchmark.heads.flow:FlowHead",
+    produces="posterior",
+    summary="ensemble of rational-quadratic coupling flows on scaled principal components of the embedding",
+    options={"smoke": {"members": 2, "epochs": 15}, "laptop": {"members": 4}, "paper": {"members": 10}},
+)
+
+
+class FlowHead:
+    """A flow ensemble as a `benchmark.contracts.PosteriorHead`.
+
+    Parameters
+    ----------
+    **options : fields of `posteriors.FlowEnsembleConfig`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._ensemble: FlowEnsemble | None = None
+
+    @property
+    def ensemble(self) -> FlowEnsemble:
+        """The fitted ensemble."""
+        if self._ensemble is None:
+            raise GalaxybenchError("the flow probe is not fitted: call fit first")
+        return self._ensemble
+
+    def fit(
+        self,
+        inputs: InputArray,
+        target: NDArray[np.float64],
+        *,
+        validation: tuple[InputArray, NDArray[np.float64]],
+        seed: int,
+    ) -> None:
+        """Fit every member; the epoch is chosen on ``validation``."""
+        from posteriors import FlowEnsemble, FlowEnsembleConfig
+
+        self._ensemble = FlowEnsemble.fit(
+            inputs[:],
+            target,
+            config=FlowEnsembleConfig(**self._options),
+            seed=seed,
+            validation=(validation[0][:], validation[1]),
+        )
+
+    def draw(self, inputs: InputArray, *, n_draws: int, seed: int) -> NDArray[np.float32]:
+        """Draws (n_draws, n, n_targets) of the mixture, in the targets' units."""
+        return np.asarray(self.ensemble.draw(inputs[:], n_draws=n_draws, seed=seed), dtype=np.float32)
+
+    def member_log_prob(self, target: NDArray[np.float64], inputs: InputArray) -> NDArray[np.float64]:
+        """Log density (members, n) of each member, nats in the targets' units."""
+        return np.asarray(self.ensemble.member_log_prob(target, inputs[:]), dtype=np.float64)
+
+    @property
+    def log_jacobian(self) -> float:
+        """Nats to add to a log density to have it in z-scored targets."""
+        return -float(self.ensemble.log_jacobian)
+
+    def save(self, path: Path) -> None:
+        """Write the weights and the configuration as safetensors."""
+        atomic_write(path, self.ensemble.save)
+
+    def facts(self) -> dict[str, object]:
+        """Members that were fitted, and how many were lost because they diverged."""
+        return {"members": len(self.ensemble.members), "n_diverged": self.ensemble.n_diverged}

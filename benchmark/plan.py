@@ -1,0 +1,287 @@
+"""Which cells a run consists of: train, embed, predict, score, each with a key made from the content behind it.
+
+A cell's key is a hash over everything that determines its result: the survey's digest, the model's facts and options,
+the probe's, the seed, the task's version, and the keys of the cells it needs. Equal keys mean equal results, so what
+a results folder holds already is not done again. This module imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from benchmark.config import N_RESAMPLES, PRESETS, RunConfig
+from benchmark.contracts import HeadCard, Modality, ModelCard, Probe, Target, TaskCard
+from benchmark.registry import METRICS
+from benchmark.store import SCHEMA_VERSION, content_key
+
+__all__ = ["Cell", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_file", "plan_models"]
+
+CellKind = Literal["train", "embed", "predict", "score"]
+
+_ENCODER_SEED = 0  # an encoder is one model whatever the probe's seed: --seed and --seeds vary probes
+
+
+@dataclass(frozen=True)
+class SurveyFacts:
+    """What a plan needs to know of a survey; ``digest`` is empty for a survey that is not built yet."""
+
+    name: str
+    version: str
+    digest: str
+    modalities: tuple[Modality, ...]
+    targets: tuple[Target, ...]
+    n_galaxies: int
+
+
+@dataclass(frozen=True)
+class ForeignFile:
+    """A file of embeddings, predictions or draws made elsewhere."""
+
+    path: str
+    sha256: str
+    content: Literal["embeddings", "predictions", "draws"]
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One step of the way.
+
+    Attributes
+    ----------
+    name : readable and unique, ends in the key; names the record and the artefacts.
+    settings : all that determines the result, as it stands in the record under ``config``.
+    needs : names of the cells whose artefacts it reads, the one it reads from first.
+    labels : what the board says of the cell: model, modality, probe, recipe, preset, task, ...
+    seconds : rough estimate of its duration on one core.
+    """
+
+    kind: CellKind
+    name: str
+    key: str
+    settings: Mapping[str, Any]
+    needs: tuple[str, ...]
+    labels: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """A model and a task that the survey gives nothing to work on, and why."""
+
+    model: str
+    modality: str | None
+    task: str
+    task_version: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells in an order in which every cell stands behind the cells it needs."""
+
+    survey: SurveyFacts
+    config: RunConfig
+    cells: tuple[Cell, ...]
+    not_applicable: tuple[NotApplicable, ...] = ()
+
+
+@dataclass
+class _Builder:
+    survey: SurveyFacts
+    config: RunConfig
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def add(
+        self, kind: CellKind, settings: dict[str, Any], labels: Mapping[str, Any], needs: Sequence[Cell], seconds: float
+    ) -> Cell:
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": kind,
+            "survey": self.survey.digest,
+            "preset": self.config.preset,
+            "recipe": self.config.recipe,
+            "needs": [cell.key for cell in needs],
+            **settings,
+        }
+        key = content_key(content)
+        parts = (kind, labels["model"], labels.get("probe"), labels.get("task"), key)
+        name = "-".join(_plain(str(part)) for part in parts if part)
+        board = {"preset": self.config.preset, "recipe": self.config.recipe, **labels}
+        cell = Cell(kind, name, key, settings, tuple(cell.name for cell in needs), board, seconds)
+        return self.cells.setdefault(name, cell)
+
+
+def plan_models(
+    survey: SurveyFacts,
+    models: Iterable[ModelCard],
+    tasks: Sequence[TaskCard],
+    heads: Sequence[HeadCard],
+    config: RunConfig,
+    *,
+    supervised: bool = True,
+    sources: Mapping[str, str] | None = None,
+) -> Plan:
+    """Cells of models x probes x tasks on a survey, and what does not apply.
+
+    Parameters
+    ----------
+    survey : facts of the survey.
+    models, tasks, heads : what to run; a model takes the probes that its card names.
+    config : preset, recipe, seeds and options.
+    supervised : whether supervised models' own predictions are wanted.
+    sources : model name -> sha256 of the plugin file it came from.
+    """
+    builder = _Builder(survey, config)
+    absent: list[NotApplicable] = []
+    for card in models:
+        lacking = _lacking_modality(card.modality, survey.modalities)
+        for task in tasks:
+            if lacking or not task.targets(survey.targets):
+                reason = f"survey '{survey.name}' " + (f"has no {lacking}" if lacking else task.reason)
+                absent.append(NotApplicable(card.name, card.modality, task.name, task.version, reason))
+        if lacking:
+            continue
+        facts = _model_facts(card, config, (sources or {}).get(card.name))
+        embedding = _embedding_cell(builder, card, facts) if card.kind == "encoder" else None
+        for probe in card.probes:
+            if probe == "supervised" and supervised:
+                _add_probe(builder, card.modality, facts, None, None, tasks)
+            elif head := next((head for head in heads if head.name == probe), None):
+                _add_probe(builder, card.modality, facts, head, embedding, tasks)
+    # the longest first among equals in depth, so that the last cell to end is a short one
+    depth = {"train": 0, "embed": 1, "predict": 2, "score": 3}
+    cells = sorted(builder.cells.values(), key=lambda cell: (depth[cell.kind], -cell.seconds))
+    return Plan(survey, config, tuple(cells), tuple(absent))
+
+
+def plan_file(
+    survey: SurveyFacts,
+    name: str,
+    modality: str | None,
+    file: ForeignFile,
+    tasks: Sequence[TaskCard],
+    heads: Sequence[HeadCard],
+    config: RunConfig,
+) -> Plan:
+    """Cells that judge a file made elsewhere; it enters at the seam of its content."""
+    builder = _Builder(survey, config)
+    facts = {"name": name, "file": {"sha256": file.sha256, "content": file.content}}
+    labels = {"model": name, "modality": modality, "contamination": "training set unknown"}
+    if file.content == "embeddings":
+        embedding = builder.add("embed", {"model": facts}, labels | {"path": file.path}, (), 1)
+        for head in heads:
+            _add_probe(builder, modality, facts, head, embedding, tasks, labels)
+    else:
+        needs = "predictions" if file.content == "predictions" else "posterior"
+        labels = labels | {"probe": "external", "seed": config.seed, "path": file.path}
+        settings = {"model": facts, "targets": list(file.targets), "produces": needs}
+        predicted = builder.add("predict", settings, labels, (), 1)
+        _add_scores(builder, predicted, needs, tasks, file.targets)
+    return Plan(survey, config, tuple(builder.cells.values()))
+
+
+def _embedding_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any]) -> Cell:
+    labels = {"model": card.name, "modality": card.modality}
+    settings = {"model": facts, "seed": _ENCODER_SEED}
+    size = builder.survey.n_galaxies / 1_000
+    needs = [builder.add("train", settings, labels, (), 2 + 3 * size)] if card.fitted else []
+    return builder.add("embed", settings, labels, needs, 1 + 2 * size)
+
+
+def _add_probe(
+    builder: _Builder,
+    modality: str | None,
+    facts: dict[str, Any],
+    head: HeadCard | None,
+    embedding: Cell | None,
+    tasks: Sequence[TaskCard],
+    more_labels: Mapping[str, Any] | None = None,
+) -> None:
+    """Predictions or a posterior by one probe (None: the model itself) for every seed, and the scores of each."""
+    config, targets = builder.config, builder.survey.targets
+    produces = head.produces if head else "predictions"
+    names = [target.name for target in targets if produces == "predictions" or target.joint]
+    if not names or not any(task.needs == produces and task.targets(targets) for task in tasks):
+        return
+    settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces, "n_labels": config.n_labels}
+    if head:
+        options = _options(head.options, head.recipes, config)
+        if config.inputs and head.produces == "predictions":
+            options["inputs"] = config.inputs
+        settings["probe"] = {"name": head.name, "factory": head.factory, "version": head.version, "options": options}
+    if produces == "posterior":
+        settings["n_draws"] = PRESETS[config.preset].n_draws
+    probe: Probe = head.name if head else "supervised"
+    for seed in config.seeds:
+        labels = {"model": facts["name"], "modality": modality, "probe": probe, "seed": seed, **(more_labels or {})}
+        predicted = builder.add(
+            "predict",
+            settings | {"seed": seed},
+            labels,
+            (embedding,) if embedding else (),
+            _predict_seconds(produces, builder.survey.n_galaxies),
+        )
+        _add_scores(builder, predicted, produces, tasks, names)
+
+
+def _add_scores(
+    builder: _Builder, predicted: Cell, produces: str, tasks: Sequence[TaskCard], available: Sequence[str]
+) -> None:
+    for task in tasks:
+        names = [name for name in task.targets(builder.survey.targets) if name in available]
+        if task.needs != produces or not names:
+            continue
+        settings = {
+            "model": predicted.settings["model"],
+            "probe": predicted.settings.get("probe"),
+            "n_labels": predicted.settings.get("n_labels"),
+            "targets": names,
+            "ranked": [target.name for target in builder.survey.targets if target.ranked and target.name in names],
+            "task": {"name": task.name, "version": task.version, "score": task.score},
+            "metrics": {name: METRICS[name].version for name in task.metrics},
+            "n_resamples": N_RESAMPLES,
+            "bootstrap_seed": bootstrap_seed(task, builder.survey.digest, builder.config.seed),
+        }
+        labels = {**predicted.labels, "task": task.name, "task_version": task.version}
+        builder.add("score", settings, labels, (predicted,), 2 + 2 * builder.survey.n_galaxies / 4_000)
+
+
+def bootstrap_seed(task: TaskCard, survey_digest: str, seed: int) -> int:
+    """The seed of a task's resamples on a survey: the same for every model, so that differences are paired."""
+    return int(content_key([task.name, task.version, survey_digest, seed])[:8], 16)
+
+
+def _model_facts(card: ModelCard, config: RunConfig, source: str | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "name": card.name,
+        "revision": card.revision,
+        "factory": card.factory,
+        "kind": card.kind,
+        "fitted": card.fitted,
+        "modality": card.modality,
+        "options": _options(card.options, card.recipes, config),
+    }
+    return facts | ({"source_sha256": source} if source else {})
+
+
+def _options(
+    presets: Mapping[str, Mapping[str, object]], recipes: Mapping[str, Mapping[str, object]], config: RunConfig
+) -> dict[str, object]:
+    return {**presets.get(config.preset, {}), **recipes.get(config.recipe, {})}
+
+
+def _lacking_modality(modality: Modality, present: Sequence[Modality]) -> str:
+    parts = () if modality == "none" else modality.split("+")
+    return " and ".join(part for part in parts if part not in present)
+
+
+def _predict_seconds(produces: str, n_galaxies: int) -> float:
+    return (8 + 4 * n_galaxies / 1_000) if produces == "posterior" else (1 + n_galaxies / 1_000)
+
+
+def _plain(text: str) -> str:
+    """Letters, digits and dots only: a model's name becomes part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in text.lower()).strip(".")

@@ -1,0 +1,271 @@
+"""One cell: read what it needs, do the work, write the artefact, then the record.
+
+The only module that turns a cell's settings into calls of encoders, heads and tasks. It runs inside a worker process
+(or in this one) and talks to the rest through the store alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import resource
+import time
+import traceback
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.artefacts import Posterior, Predictions, read_embedding, write_embedding, write_weights
+from benchmark.contracts import GalaxybenchError, InputArray, Score
+from benchmark.data import Survey, foreign, inputs, load_survey
+from benchmark.provenance import provenance
+from benchmark.registry import load_plugin, resolve
+from benchmark.store import SCHEMA_VERSION, Store
+
+__all__ = ["base_record", "run_cell"]
+
+_LABELLED = ("train", "validation", "test")
+
+
+def run_cell(payload: Mapping[str, Any]) -> str:
+    """Run the cell of a payload and write its record.
+
+    Parameters
+    ----------
+    payload : ``cell`` (fields of `benchmark.plan.Cell`), ``survey`` and ``out`` (folders), ``plugins`` (files),
+        ``debug`` (a failure's traceback goes into its record).
+
+    Returns
+    -------
+    reason : empty where the cell is done, else why it failed, as it stands in its record.
+    """
+    cell, store = payload["cell"], Store(Path(payload["out"]))
+    wall, cpu = time.monotonic(), time.process_time()
+    record = base_record(cell)
+    try:
+        for plugin in payload.get("plugins", ()):
+            load_plugin(Path(plugin))
+        survey = _survey(payload["survey"], cell["survey_digest"])
+        record["survey"] = {"name": survey.info.name, "version": survey.info.version, "digest": survey.digest}
+        record["split_digest"] = survey.split_digest
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # convergence chatter of libraries; what matters stands in the record
+            record |= _STEPS[cell["kind"]](cell, survey, store)
+        record["status"] = "done"
+    except Exception as error:  # whatever a model does, it costs its own cell only, and the board says why
+        known = isinstance(error, GalaxybenchError | ValueError)
+        record["reason"] = str(error) if known else f"{type(error).__name__}: {error}"
+        if payload.get("debug"):
+            record["traceback"] = traceback.format_exc()
+    record["timings"] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu}
+    record["memory"] = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    store.write_record(cell["name"], record)
+    return record["reason"]
+
+
+def base_record(cell: Mapping[str, Any], status: str = "failed", reason: str = "") -> dict[str, Any]:
+    """The record of a cell before anything is known of it; also what stands for one that crashed or was skipped."""
+    labels, settings = cell["labels"], cell["settings"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "key": cell["key"],
+        "name": cell["name"],
+        "kind": cell["kind"],
+        "needs": list(cell["needs"]),
+        "status": status,
+        "reason": reason,
+        "model": {**settings["model"], "name": labels["model"]},
+        "modality": labels.get("modality"),
+        "probe": labels.get("probe"),
+        "task": {"name": labels["task"], "version": labels["task_version"]} if "task" in labels else None,
+        "survey": cell["survey"],
+        "split_digest": None,
+        "preset": labels["preset"],
+        "recipe": labels["recipe"],
+        "seed": labels.get("seed"),
+        "contamination": labels.get("contamination"),
+        "config": dict(settings),
+        "n_labels": None,
+        "n_dropped": {},
+        "scores": [],
+        "details": {},
+        "artefacts": [],
+        "provenance": provenance(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@functools.lru_cache(maxsize=2)
+def _survey(folder: str, digest: str) -> Survey:
+    survey = load_survey(Path(folder))
+    if survey.digest != digest:
+        raise GalaxybenchError(f"{folder}: the survey changed since the run was planned; run again")
+    return survey
+
+
+def _train(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
+    encoder = _model(cell)
+    encoder.fit(_inputs(cell, survey, survey.rows("train", "unlabelled")), seed=cell["settings"]["seed"])
+    path = store.path("models", f"{cell['name']}.safetensors")
+    write_weights(path, encoder.state(), {"model": json.dumps(cell["settings"]["model"], sort_keys=True)})
+    return {"artefacts": [store.artefact(path)]}
+
+
+def _embed(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
+    path = store.path("embeddings", f"{cell['name']}.parquet")
+    rows = survey.rows(*_LABELLED)
+    if "file" in cell["settings"]["model"]:
+        embedding = foreign.read_embeddings(Path(cell["labels"]["path"])).for_survey(survey)
+    else:
+        encoder = _model(cell)
+        if cell["needs"]:
+            from safetensors.numpy import load_file
+
+            encoder.load_state(load_file(store.checked_artefact(cell["needs"][0])))
+        else:
+            encoder.fit(_inputs(cell, survey, survey.rows("train")), seed=cell["settings"]["seed"])
+        embedding = encoder.embed(_inputs(cell, survey, rows))
+    if embedding.shape[:1] != rows.shape or embedding.ndim != 2 or not np.isfinite(embedding).all():
+        raise GalaxybenchError(
+            f"embedding of shape {embedding.shape}: must be finite and ({rows.size}, d), a row a galaxy"
+        )
+    write_embedding(path, survey.target_id[rows], embedding)
+    return {"artefacts": [store.artefact(path)], "details": {"embed_dim": int(embedding.shape[1])}}
+
+
+def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
+    settings, names = cell["settings"], list(cell["settings"]["targets"])
+    test = survey.rows("test")
+    if settings["produces"] == "posterior":
+        test = test[np.isfinite(survey.target(names, test)).all(axis=1)]
+    target_id, truth = survey.target_id[test], survey.target(names, test)
+    if "file" in settings["model"] and not cell["needs"]:
+        result = foreign.read_result(Path(cell["labels"]["path"]), settings["model"]["file"]["content"], survey, names)
+        extra: dict[str, Any] = {}
+    else:
+        result, extra = _fit_and_predict(cell, survey, store, test)
+    known = {"target_id": target_id, "names": names, "truth": truth}
+    if settings["produces"] == "posterior":
+        posterior = Posterior(**known, **result)
+        path = posterior.write(store.path("outputs", f"{cell['name']}.npz"))
+    else:
+        path = Predictions(**known, prediction=result).write(store.path("outputs", f"{cell['name']}.parquet"))
+    dropped = {"test": int(survey.rows("test").size - test.size)}
+    return {
+        "artefacts": [store.artefact(path), *extra.pop("artefacts", [])],
+        "n_dropped": dropped | extra.pop("n_dropped", {}),
+        **extra,
+    }
+
+
+def _fit_and_predict(
+    cell: Mapping[str, Any], survey: Survey, store: Store, test: NDArray[np.int64]
+) -> tuple[Any, dict[str, Any]]:
+    """Fit the probe on training rows, choose on validation rows, predict the test rows (read here, once)."""
+    settings, names = cell["settings"], list(cell["settings"]["targets"])
+    complete = settings["produces"] == "posterior"
+    train, validation = (_labelled_rows(survey, split, names, complete) for split in ("train", "validation"))
+    dropped = {
+        split: int(survey.rows(split).size - rows.size)
+        for split, rows in (("train", train), ("validation", validation))
+    }
+    if settings["n_labels"]:
+        train = _few_labels(survey, train, settings["n_labels"], settings["seed"])
+    read = _reader(cell, survey, store)
+    probe = settings.get("probe")
+    model = resolve(probe["factory"])(**probe["options"]) if probe else _model(cell)
+    model.fit(
+        read(train),
+        survey.target(names, train),
+        validation=(read(validation), survey.target(names, validation)),
+        seed=settings["seed"],
+    )
+    facts = {"n_labels": int(train.size), "n_dropped": dropped}
+    if not complete:
+        return model.predict(read(test)), facts
+    weights = store.path("models", f"{cell['name']}.safetensors")
+    model.save(weights)
+    result = {
+        "draws": model.draw(read(test), n_draws=settings["n_draws"], seed=settings["seed"]),
+        "member_log_prob": model.member_log_prob(survey.target(names, test), read(test)),
+        "log_jacobian": model.log_jacobian,
+    }
+    return result, facts | {"artefacts": [store.artefact(weights)], "details": model.facts()}
+
+
+def _score(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
+    settings = cell["settings"]
+    source = store.read_record(cell["needs"][0])
+    path = store.checked_artefact(cell["needs"][0])
+    evidence = (Posterior if path.suffix == ".npz" else Predictions).read(path).select(settings["targets"])
+    training = survey.target(list(settings["targets"]), survey.rows("train"))
+    scores, details = resolve(settings["task"]["score"])(
+        evidence,
+        training,
+        ranked=tuple(settings["ranked"]),
+        seed=settings["bootstrap_seed"],
+        n_resamples=settings["n_resamples"],
+    )
+    assert source is not None
+    return {
+        "scores": [_as_json(score) for score in scores],
+        "details": details,
+        "n_labels": source["n_labels"],
+        "n_dropped": source["n_dropped"],
+    }
+
+
+_STEPS = {"train": _train, "embed": _embed, "predict": _predict, "score": _score}
+
+
+def _as_json(score: Score) -> dict[str, Any]:
+    return {name: value for name, value in vars(score).items() if name != "condition" or value is not None}
+
+
+def _inputs(cell: Mapping[str, Any], survey: Survey, rows: NDArray[np.int64]) -> InputArray:
+    modality = cell["settings"]["model"]["modality"]
+    # a model that reads nothing still has to know how many galaxies there are
+    return np.zeros((rows.size, 0), dtype=np.float32) if modality == "none" else inputs(survey, modality, rows)
+
+
+def _model(cell: Mapping[str, Any]) -> Any:
+    facts = cell["settings"]["model"]
+    return resolve(facts["factory"])(**facts["options"])
+
+
+def _reader(cell: Mapping[str, Any], survey: Survey, store: Store) -> Any:
+    """A function from row numbers to what the probe sees of these galaxies."""
+    if cell["needs"]:
+        target_id, embedding = read_embedding(store.checked_artefact(cell["needs"][0]))
+        place = pd.Index(target_id)
+        return lambda rows: embedding[place.get_indexer(survey.target_id[rows])]
+    if cell["settings"].get("probe"):
+        model = _model(cell)
+        return lambda rows: model.context(_inputs(cell, survey, rows))
+    return lambda rows: _inputs(cell, survey, rows)
+
+
+def _labelled_rows(survey: Survey, split: str, names: list[str], complete: bool) -> NDArray[np.int64]:
+    rows = survey.rows(split)
+    known = np.isfinite(survey.target(names, rows))
+    kept = rows[known.all(axis=1) if complete else known.any(axis=1)]
+    if kept.size == 0:
+        raise GalaxybenchError(
+            f"survey '{survey.info.name}': no {split} galaxy has {', '.join(names)}; check the split"
+        )
+    return kept
+
+
+def _few_labels(survey: Survey, rows: NDArray[np.int64], n_labels: int, seed: int) -> NDArray[np.int64]:
+    """``n_labels`` of the rows, chosen by a seeded order of the ids, so that file order never decides."""
+    if n_labels > rows.size:
+        raise GalaxybenchError(f"--n-labels {n_labels}: only {rows.size} training galaxies are labelled")
+    by_id = rows[np.argsort(survey.target_id[rows])]
+    chosen = np.random.default_rng([seed, n_labels]).permutation(by_id.size)[:n_labels]
+    return np.sort(by_id[chosen])

@@ -1,0 +1,40 @@
+"""Physical properties as point predictions: R2 and RMSE of every numeric target, and the mean R2 of the ranked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.artefacts import Predictions
+from benchmark.contracts import Score, Target, TaskCard
+from benchmark.tasks.points import point_scores
+
+__all__ = ["TASK", "score"]
+
+_METRICS = ("r2", "rmse")
+
+
+def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
+    return tuple(target.name for target in targets)
+
+
+TASK = TaskCard(
+    name="properties",
+    version=1,
+    needs="predictions",
+    metrics=_METRICS,
+    score="benchmark.tasks.properties:score",
+    targets=_targets,
+    reason="has no numeric target",
+    headline=("r2", "mean"),
+    summary="every numeric target of the survey: R2 and RMSE, and the mean R2 over the ranked targets",
+)
+
+
+def score(
+    evidence: Predictions, training: NDArray[np.float64], *, ranked: tuple[str, ...], seed: int, n_resamples: int
+) -> tuple[list[Score], dict[str, Any]]:
+    """Scores of (n, t) predictions, per target on the galaxies that have it, and the mean R2 over ``ranked``."""
+    return point_scores(evidence, training, _METRICS, ranked, seed=seed, n_resamples=n_resamples), {}
