@@ -1,0 +1,146 @@
+"""What a flow ensemble is made of and how it is trained: one frozen dataclass, checked when it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+__all__ = ["FlowEnsembleConfig"]
+
+_RECIPE_VALUE: Any = None  # a field left at this takes the value its recipe gives below
+
+_RECIPES: dict[str, dict[str, Any]] = {
+    "default": {
+        "n_couplings": 2,
+        "hidden": 32,
+        "epochs": 40,
+        "learning_rate": 2e-2,
+        "weight_decay": 0.1,
+        "max_steps": 2_000,
+        "patience": 0,
+    },
+    "coupling": {
+        "n_couplings": 3,
+        "hidden": 64,
+        "epochs": 100,
+        "learning_rate": 2e-3,
+        "weight_decay": 0.0,
+        "max_steps": 10_000,
+        "patience": 4,
+    },
+}
+_AT_LEAST_ONE = (
+    "members",
+    "n_components",
+    "n_couplings",
+    "hidden",
+    "affine_hidden",
+    "n_blocks",
+    "epochs",
+    "max_steps",
+)
+
+
+@dataclass(frozen=True)
+class FlowEnsembleConfig:
+    """Configuration of a `FlowEnsemble`.
+
+    Every field whose default is None is filled in with the value of its recipe, so that a configuration read back
+    from a record says all of what was used (only ``batch_size`` may stay None: it follows the number of rows).
+
+    Attributes
+    ----------
+    recipe : ``"default"``: scaled principal components of the context, marginal splines, conditional affine map, two
+        couplings, cosine schedule. ``"coupling"``: three plain couplings on the whole standardised context with early
+        stopping, the baseline that ``default`` is compared with.
+    backend : ``"nflows"``: one nflows module for each member.
+    members : number of flows, equally weighted in the mixture.
+    n_components : most principal components any member of ``default`` sees.
+    n_couplings : rational-quadratic couplings of a member (default 2; coupling 3).
+    hidden : width of the couplings' residual networks (default 32; coupling 64).
+    affine_hidden : tanh units of the conditional affine map of ``default``.
+    n_blocks : gated residual blocks of each coupling's network.
+    n_bins : bins of every spline, 2 to 100.
+    tail_bound : splines act inside [-tail_bound, tail_bound] in standardised units and are the identity outside.
+    epochs : most passes over the training rows (default 40; coupling 100).
+    batch_size : rows of a step; None: 256 (``default``) or 128 (``coupling``, and ``default`` below 2,000 rows).
+    learning_rate, weight_decay : of AdamW (default 2e-2, 0.1; coupling 2e-3, 0).
+    max_steps : most optimiser steps of a member; with many rows the epochs are cut down to it, and the cosine
+        schedule of ``default`` with them (default 2,000; coupling 10,000).
+    patience : ``coupling`` stops after so many epochs without a better validation NLL (4); ``default`` runs its
+        schedule to the end, 0.
+
+    Raises
+    ------
+    ValueError
+        For an unknown recipe or backend and for numbers out of range.
+    """
+
+    recipe: Literal["default", "coupling"] = "default"
+    backend: Literal["nflows"] = "nflows"
+    members: int = 10
+    n_components: int = 64
+    n_couplings: int = _RECIPE_VALUE
+    hidden: int = _RECIPE_VALUE
+    affine_hidden: int = 64
+    n_blocks: int = 1
+    n_bins: int = 8
+    tail_bound: float = 5.0
+    epochs: int = _RECIPE_VALUE
+    batch_size: int | None = None
+    learning_rate: float = _RECIPE_VALUE
+    weight_decay: float = _RECIPE_VALUE
+    max_steps: int = _RECIPE_VALUE
+    patience: int = _RECIPE_VALUE
+
+    def __post_init__(self) -> None:
+        if self.recipe not in _RECIPES:
+            raise ValueError(f"recipe {self.recipe!r}: allowed are {', '.join(map(repr, _RECIPES))}")
+        if self.backend != "nflows":
+            raise ValueError(f"backend {self.backend!r}: allowed is 'nflows'")
+        for name, value in _RECIPES[self.recipe].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name in _AT_LEAST_ONE:
+            _check_integer(name, getattr(self, name), 1)
+        _check_integer("patience", self.patience, 0)
+        _check_integer("n_bins", self.n_bins, 2)
+        if self.n_bins > 100:
+            raise ValueError(f"n_bins = {self.n_bins}: 2 to 100 are allowed")
+        if self.batch_size is not None:
+            _check_integer("batch_size", self.batch_size, 2)
+        for name, lowest in (("tail_bound", 1.0), ("learning_rate", 0.0), ("weight_decay", 0.0)):
+            _check_number(name, getattr(self, name), lowest)
+        if self.learning_rate == 0:
+            raise ValueError("learning_rate = 0: nothing would be learned; give a positive number")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as a dictionary that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FlowEnsembleConfig:
+        """The inverse of `to_dict`; unknown keys are refused.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or a value is out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"flow ensemble options {', '.join(unknown)}: allowed are {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+def _check_integer(name: str, value: object, lowest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise ValueError(f"{name} = {value!r}: an integer of at least {lowest} is needed")
+
+
+def _check_number(name: str, value: object, lowest: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < lowest:
+        raise ValueError(f"{name} = {value!r}: a finite number of at least {lowest:g} is needed")

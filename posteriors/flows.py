@@ -1,0 +1,135 @@
+"""The flows of an ensemble's members, built from nflows: data to a standard normal base."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from nflows.nn.nets import ResidualNet
+from nflows.transforms import (
+    CompositeTransform,
+    PiecewiseRationalQuadraticCDF,
+    PiecewiseRationalQuadraticCouplingTransform,
+)
+from nflows.transforms.base import Transform
+from torch import Tensor, nn
+
+from posteriors.config import FlowEnsembleConfig
+
+__all__ = ["ConditionalAffine", "ConditionalFlow", "make_flow"]
+
+_MIN_DERIVATIVE = 1e-3  # nflows' default; its splines have unit slope at this unnormalised derivative:
+_UNIT_SLOPE = math.log(math.exp(1 - _MIN_DERIVATIVE) - 1)
+
+
+class ConditionalAffine(Transform):
+    """Affine map to the base whose mean, scales and mixing depend on the context.
+
+    With y (n, t) and m, s, L functions of the context: z = exp(-s) * (L (y - m)), L unit lower triangular. With a
+    normal base y is Gaussian with mean m and Cholesky factor L^-1 diag(exp(s)). The functions are a linear skip that
+    starts at zero plus ``hidden`` tanh units; s is bounded by 5 tanh(. / 5).
+
+    Parameters
+    ----------
+    n_targets, n_context : t and k.
+    hidden : number of tanh units.
+    """
+
+    def __init__(self, n_targets: int, n_context: int, hidden: int) -> None:
+        super().__init__()
+        self.n_targets = n_targets
+        n_outputs = 2 * n_targets + n_targets * (n_targets - 1) // 2
+        self.skip = nn.Linear(n_context, n_outputs)
+        self.inner = nn.Linear(n_context, hidden)
+        self.outer = nn.Linear(hidden, n_outputs, bias=False)
+        nn.init.zeros_(self.skip.weight)
+        nn.init.zeros_(self.skip.bias)
+        with torch.no_grad():
+            self.outer.weight.mul_(0.1)
+        rows, columns = torch.tril_indices(n_targets, n_targets, offset=-1)
+        self.register_buffer("_below", rows * n_targets + columns, persistent=False)
+
+    def parameters_at(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (n, t), log scale (n, t) and unit lower-triangular mixing (n, t, t) at the contexts (n, k)."""
+        t = self.n_targets
+        outputs = self.skip(context) + self.outer(torch.tanh(self.inner(context)))
+        mean, log_scale, below = outputs.split((t, t, outputs.shape[1] - 2 * t), dim=1)
+        mixing = torch.eye(t, dtype=context.dtype, device=context.device).flatten().repeat(len(context), 1)
+        mixing = mixing.index_copy(1, self._below, below).view(-1, t, t)
+        return mean, 5 * torch.tanh(log_scale / 5), mixing
+
+    def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale, mixing = self.parameters_at(context)
+        mixed = (mixing @ (inputs - mean)[..., None])[..., 0]
+        return mixed * torch.exp(-log_scale), -log_scale.sum(1)
+
+    def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale, mixing = self.parameters_at(context)
+        mixed = (inputs * torch.exp(log_scale))[..., None]
+        solved = torch.linalg.solve_triangular(mixing, mixed, upper=False, unitriangular=True)
+        return solved[..., 0] + mean, log_scale.sum(1)
+
+
+class ConditionalFlow(nn.Module):
+    """A density over (n, t) standardised targets given (n, k) contexts: a transform to a standard normal base."""
+
+    def __init__(self, transform: Transform, n_context: int) -> None:
+        super().__init__()
+        self.transform = transform
+        self.n_context = n_context
+
+    def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
+        """Log density (n,) in nats; only the first ``n_context`` columns of ``context`` are seen."""
+        noise, log_jacobian = self.transform(target, context=context[:, : self.n_context])
+        return log_jacobian - 0.5 * noise.square().sum(1) - 0.5 * target.shape[1] * math.log(2 * math.pi)
+
+    def from_noise(self, noise: Tensor, context: Tensor) -> Tensor:
+        """Standard normal noise (n, t) to targets."""
+        return self.transform.inverse(noise, context=context[:, : self.n_context])[0]
+
+
+def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> ConditionalFlow:
+    """Return an untrained member that maps (n, ``n_targets``) targets close to themselves.
+
+    ``default``: one unconditional rational-quadratic spline for each target, the conditional affine map, then
+    couplings; ``coupling``: couplings only. The weights come from torch's global generator: fork and seed it around
+    the call.
+
+    References
+    ----------
+    Durkan, Bekasov, Murray & Papamakarios 2019, Neural Spline Flows, arXiv:1906.04032, section 3.
+    """
+    transforms: list[Transform] = []
+    if config.recipe == "default":
+        transforms.append(
+            PiecewiseRationalQuadraticCDF(
+                shape=[n_targets],
+                num_bins=config.n_bins,
+                tails="linear",
+                tail_bound=config.tail_bound,
+                identity_init=True,
+            )
+        )
+        transforms.append(ConditionalAffine(n_targets, n_context, config.affine_hidden))
+    transforms += [_make_coupling(config, n_targets, n_context, index) for index in range(config.n_couplings)]
+    return ConditionalFlow(CompositeTransform(transforms), n_context)
+
+
+def _make_coupling(config: FlowEnsembleConfig, n_targets: int, n_context: int, index: int) -> Transform:
+    """Coupling that moves every other target; a single target is moved by a spline of the context alone."""
+    mask = [1] if n_targets == 1 else [(column + index) % 2 for column in range(n_targets)]
+
+    def make_network(n_inputs: int, n_outputs: int) -> ResidualNet:
+        network = ResidualNet(
+            n_inputs, n_outputs, config.hidden, context_features=n_context, num_blocks=config.n_blocks
+        )
+        with torch.no_grad():
+            network.final_layer.weight.mul_(0.1)
+            bias = network.final_layer.bias.view(sum(mask), -1)
+            bias[:, : 2 * config.n_bins] = 0
+            bias[:, 2 * config.n_bins :] = _UNIT_SLOPE
+        return network
+
+    return PiecewiseRationalQuadraticCouplingTransform(
+        mask, make_network, num_bins=config.n_bins, tails="linear", tail_bound=config.tail_bound
+    )

@@ -1,0 +1,47 @@
+"""Scores of predictions and densities, each with its form for resampling. Numpy only."""
+
+from posteriors.scores.density import (
+    central_coverage,
+    crps,
+    crps_per_galaxy,
+    energy_score,
+    energy_score_per_galaxy,
+    nll_member_mean,
+    nll_mixture,
+    nll_per_dim,
+    pit_values,
+)
+from posteriors.scores.point import bias, outlier_fraction, r2, rmse, sigma_nmad
+from posteriors.scores.resampling import (
+    POINT_SCORES,
+    BoundScore,
+    DerivedScore,
+    MomentScore,
+    OrderScore,
+    mean_of_scores,
+    mean_over_galaxies,
+)
+
+__all__ = [
+    "POINT_SCORES",
+    "BoundScore",
+    "DerivedScore",
+    "MomentScore",
+    "OrderScore",
+    "bias",
+    "central_coverage",
+    "crps",
+    "crps_per_galaxy",
+    "energy_score",
+    "energy_score_per_galaxy",
+    "mean_of_scores",
+    "mean_over_galaxies",
+    "nll_member_mean",
+    "nll_mixture",
+    "nll_per_dim",
+    "outlier_fraction",
+    "pit_values",
+    "r2",
+    "rmse",
+    "sigma_nmad",
+]

@@ -1,0 +1,225 @@
+"""Expected coverage of joint posteriors by distances to random points (TARP).
+
+For galaxy i with a reference point r_i, f_i is the share of its draws that lie nearer to r_i than the truth does. If
+the posterior is right and r_i was chosen without looking at the truth, f_i is uniform on (0, 1).
+
+References
+----------
+Lemos, Coogan, Hezaveh & Perreault-Levasseur 2023, Sampling-Based Accuracy Testing of Posterior Estimators,
+arXiv:2302.03026, section 3 and algorithm 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erfc
+from scipy.stats import kstest
+
+from posteriors.scores.density import check_draws
+
+__all__ = ["ExpectedCoverage", "ReferenceSpread", "expected_coverage", "reference_spread"]
+
+_MIN_GALAXIES = 10
+_CHUNK_VALUES = 2_000_000
+_BAND = (0.025, 0.975)
+
+References = Literal["posterior", "uniform"]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ExpectedCoverage:
+    """What `expected_coverage` found.
+
+    Attributes
+    ----------
+    credibility : (n_levels,) nominal levels, 0 to 1.
+    ecp : (n_levels,) expected coverage probability, the share of galaxies with f below the level. Calibrated: equal to
+        ``credibility``; too narrow a posterior is above it at small levels and below at large ones, an S.
+    ecp_low, ecp_high : (n_levels,) 95 % band of ``ecp`` by resampling galaxies.
+    p_value : Kolmogorov-Smirnov test of the randomised ranks against U(0, 1). It sees shifts well and widths badly.
+    p_width : two-sided test of the variance of the ranks about 1/2, the one that sees too narrow or wide posteriors.
+    f : (n,) share of draws nearer to the reference than the truth is.
+    ranks : (n,) randomised ranks (c + U) / (n_draws + 1) with c draws nearer; exactly uniform under calibration.
+    """
+
+    credibility: Floats
+    ecp: Floats
+    ecp_low: Floats
+    ecp_high: Floats
+    p_value: float
+    p_width: float
+    f: Floats
+    ranks: Floats
+
+
+@dataclass(frozen=True)
+class ReferenceSpread:
+    """p-values (n_references,) of the same draws for reference points drawn anew: how far one p-value is luck."""
+
+    p_value: Floats
+    p_width: Floats
+
+
+def expected_coverage(
+    draws: ArrayLike,
+    target: ArrayLike,
+    n_bootstrap: int = 100,
+    seed: int = 0,
+    references: References | ArrayLike = "posterior",
+    *,
+    n_levels: int = 101,
+    standardise: bool = True,
+) -> ExpectedCoverage:
+    """TARP: expected coverage of joint posteriors, with a band and two p-values.
+
+    Parameters
+    ----------
+    draws : (n_draws, n, t) posterior draws, or (n_draws, n).
+    target : (n, t) or (n,) truths.
+    n_bootstrap : resamples of galaxies behind the band.
+    seed : of references, ranks and resamples.
+    references : ``"posterior"``: one draw of another galaxy, by a permutation without fixed points; ``"uniform"``:
+        uniform in the box of all draws; or points (n, t) in the targets' units, chosen without the truths.
+    n_levels : number of credibility levels from 0 to 1.
+    standardise : distances are measured after each column of draws was brought to unit standard deviation; False:
+        in the targets' units as they are.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN, fewer than 10 galaxies, n_bootstrap < 1, n_levels < 2, unknown references.
+
+    Notes
+    -----
+    References from the posterior are the default: they lie where the galaxies are, so that the test keeps its power
+    when outliers stretch the box, and both kinds reject calibrated posteriors at the nominal rate (tests). Scaling
+    and box come from the draws alone: with the truths in them f would not be exactly uniform.
+    """
+    _check_count("n_bootstrap", n_bootstrap, 1)
+    _check_count("n_levels", n_levels, 2)
+    true, drawn = _prepare(draws, target, standardise)
+    rng = np.random.default_rng(seed)
+    if isinstance(references, str):
+        points = _draw_references(drawn, references, rng)
+    else:
+        scale, centre = _column_scale(np.asarray(draws).reshape(drawn.shape)) if standardise else (1.0, 0.0)
+        points = (np.asarray(references, dtype=np.float64).reshape(-1, true.shape[1]) - centre) / scale
+        if points.shape != true.shape or not np.isfinite(points).all():
+            raise ValueError(f"references of shape {np.shape(references)}: finite points {true.shape} are needed")
+    nearer, tied = _count_nearer(drawn, true, points)
+    ranks = (nearer + rng.random(len(nearer)) * (1 + tied)) / (len(drawn) + 1)
+    f = nearer / len(drawn)
+    credibility = np.linspace(0, 1, n_levels)
+    ecp = _curve(f, credibility)
+    low, high = _band(f, credibility, n_bootstrap, rng)
+    return ExpectedCoverage(credibility, ecp, low, high, *_p_values(ranks), f, ranks)
+
+
+def reference_spread(
+    draws: ArrayLike,
+    target: ArrayLike,
+    n_references: int = 50,
+    seed: int = 0,
+    references: References = "posterior",
+    *,
+    standardise: bool = True,
+) -> ReferenceSpread:
+    """Both p-values of `expected_coverage` for many sets of reference points drawn anew.
+
+    The p-value of one set depends on its luck; the spread over sets is an interval for it, and the median a p-value
+    that another seed will not overturn. Parameters and errors as `expected_coverage`; n_references is at least 1.
+    """
+    _check_count("n_references", n_references, 1)
+    true, drawn = _prepare(draws, target, standardise)
+    found = []
+    for stream in np.random.SeedSequence(seed).spawn(n_references):
+        rng = np.random.default_rng(stream)
+        nearer, tied = _count_nearer(drawn, true, _draw_references(drawn, references, rng))
+        found.append(_p_values((nearer + rng.random(len(nearer)) * (1 + tied)) / (len(drawn) + 1)))
+    p_value, p_width = np.array(found).T
+    return ReferenceSpread(p_value, p_width)
+
+
+def _prepare(draws: ArrayLike, target: ArrayLike, standardise: bool) -> tuple[Floats, NDArray]:
+    """Truths (n, t) and draws (n_draws, n, t), in units of the draws' spread about their mean."""
+    true, drawn = check_draws(target, draws)
+    true, drawn = true.reshape(len(true), -1), drawn.reshape(*drawn.shape[:2], -1)
+    if len(true) < _MIN_GALAXIES:
+        raise ValueError(f"{len(true)} galaxies: expected coverage needs at least {_MIN_GALAXIES}")
+    if drawn.dtype.kind != "f":
+        drawn = drawn.astype(np.float64)
+    if standardise:
+        scale, centre = _column_scale(drawn)
+        true = (true - centre) / scale
+        drawn = (drawn - centre.astype(drawn.dtype)) / scale.astype(drawn.dtype)
+    return true, drawn
+
+
+def _column_scale(drawn: NDArray) -> tuple[Floats, Floats]:
+    columns = drawn.reshape(-1, drawn.shape[2])
+    scale = columns.std(0, dtype=np.float64)
+    return np.where(scale > 0, scale, 1.0), columns.mean(0, dtype=np.float64)
+
+
+def _draw_references(drawn: NDArray, kind: str, rng: np.random.Generator) -> Floats:
+    n_draws, n, t = drawn.shape
+    if kind == "posterior":
+        order = rng.permutation(n)
+        partner = np.empty(n, dtype=np.int64)
+        partner[order] = np.roll(order, 1)  # one cycle through all galaxies: nobody is its own partner
+        return drawn[rng.integers(0, n_draws, n), partner].astype(np.float64)
+    if kind == "uniform":
+        return rng.uniform(drawn.min((0, 1)), drawn.max((0, 1)), (n, t))
+    raise ValueError(f"references {kind!r}: allowed are 'posterior', 'uniform', or points (n, t)")
+
+
+def _count_nearer(drawn: NDArray, true: Floats, points: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many draws of each galaxy are nearer to its point than the truth is, and how many as near."""
+    nearer, tied = np.empty(len(true), dtype=np.int64), np.empty(len(true), dtype=np.int64)
+    for galaxies in _chunks(len(true), drawn.shape[0] * drawn.shape[2]):
+        point = points[galaxies]
+        limit = np.square(true[galaxies] - point).sum(1)
+        distance = np.square(drawn[:, galaxies] - point).sum(2)
+        nearer[galaxies] = (distance < limit).sum(0)
+        tied[galaxies] = (distance == limit).sum(0)
+    return nearer, tied
+
+
+def _chunks(n: int, values_per_row: int) -> Iterator[slice]:
+    step = max(1, _CHUNK_VALUES // values_per_row)
+    for start in range(0, n, step):
+        yield slice(start, start + step)
+
+
+def _curve(f: Floats, credibility: Floats) -> Floats:
+    """Share of galaxies with f below each level; 1 at the last level, as no credible region is larger."""
+    ecp = np.searchsorted(np.sort(f), credibility, side="left") / len(f)
+    ecp[-1] = 1.0
+    return ecp
+
+
+def _band(f: Floats, credibility: Floats, n_bootstrap: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Resampling galaxies is a multinomial over the histogram of f, so f is binned once."""
+    counts = np.diff(_curve(f, credibility), prepend=0.0) * len(f)
+    resampled = rng.multinomial(len(f), counts / counts.sum(), size=n_bootstrap).cumsum(1) / len(f)
+    low, high = np.quantile(resampled, _BAND, axis=0)
+    return low, high
+
+
+def _p_values(ranks: Floats) -> tuple[float, float]:
+    """KS test, and the test that mean (rank - 1/2)^2 is 1/12: its variance over galaxies is 1/180."""
+    deviation = np.square(ranks - 0.5).mean() - 1 / 12
+    standardised = abs(deviation) * math.sqrt(180 * len(ranks))
+    return float(kstest(ranks, "uniform").pvalue), float(erfc(standardised / math.sqrt(2)))
+
+
+def _check_count(name: str, value: int, lowest: int) -> None:
+    if value < lowest:
+        raise ValueError(f"{name} = {value}: at least {lowest} is needed")
