@@ -1,0 +1,205 @@
+"""One training loop for every small network of the suite: the photometry MLP here, the MLP probe on embeddings.
+
+Targets may have gaps: an entry that is NaN has no part in the loss. The result depends on the rows and the seed, not
+on the order in which a file lists the rows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from encoders.randomness import content_order, seeded_torch
+
+__all__ = ["FitConfig", "FitHistory", "dense_network", "fit_network", "predict_network"]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs : passes over the training rows, at least 1.
+    batch_size : rows a step.
+    learning_rate : constant over the fit, or the start of a cosine to zero over ``epochs`` if ``cosine``.
+    optimiser : ``adam`` or ``adamw`` (decay apart from the gradient; Loshchilov & Hutter 2019, arXiv:1711.05101).
+    weight_decay : factor of the optimiser's decay.
+    patience : stop after this many epochs without a lower validation loss, None for never.
+    keep : weights that stand at the end, of the epoch with the lowest validation loss (``best``) or of the ``last``.
+    cosine : anneal the learning rate.
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 5e-4
+    optimiser: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    patience: int | None = 10
+    keep: Literal["best", "last"] = "best"
+    cosine: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} {value}: must be at least 1")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ValueError(
+                f"learning_rate {self.learning_rate}, weight_decay {self.weight_decay}: the first must be positive, "
+                "the second not negative"
+            )
+        if self.optimiser not in ("adam", "adamw"):
+            raise ValueError(f"optimiser '{self.optimiser}': must be 'adam' or 'adamw'")
+        if self.keep not in ("best", "last"):
+            raise ValueError(f"keep '{self.keep}': must be 'best' or 'last'")
+
+
+@dataclass(frozen=True)
+class FitHistory:
+    """What happened in a fit: losses by epoch (mean squared error over known entries), and the epoch that was kept.
+
+    ``validation_loss`` is empty where no validation rows were needed; epochs count from 0.
+    """
+
+    train_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    kept_epoch: int
+
+
+def dense_network(n_in: int, hidden: Sequence[int], n_out: int, dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers of the given widths with ReLU (and dropout, if any) between them, none after the last."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(n_in, width), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        n_in = width
+    return nn.Sequential(*layers, nn.Linear(n_in, n_out))
+
+
+def fit_network(
+    network: nn.Module,
+    inputs: NDArray,
+    target: NDArray,
+    *,
+    validation: tuple[NDArray, NDArray],
+    config: FitConfig,
+    seed: int,
+) -> FitHistory:
+    """Train ``network`` in place; it holds the weights of the kept epoch afterwards and is in evaluation mode.
+
+    Parameters
+    ----------
+    network : maps inputs (b, ...) to (b, n_targets).
+    inputs : training rows (n, ...), finite.
+    target : (n, n_targets), scaled to about unit variance, NaN = missing. Rows without any target are left out.
+    validation : the same for validation rows; not looked at where ``keep="last"`` and ``patience=None``.
+    config : how to train.
+    seed : of the batches and of dropout.
+
+    Returns
+    -------
+    FitHistory
+        Losses by epoch.
+
+    Raises
+    ------
+    ValueError
+        If no training row has a target, or validation rows are needed and none has one.
+    """
+    train = _labelled(inputs, target, seed, "training")
+    selects = config.keep == "best" or config.patience is not None
+    held_out = _labelled(*validation, seed, "validation") if selects else None
+    optimiser = _optimiser(network, config)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs) if config.cosine else None
+    generator = torch.Generator().manual_seed(seed)
+    train_loss: list[float] = []
+    validation_loss: list[float] = []
+    best = copy.deepcopy(network.state_dict())
+    with seeded_torch(seed):
+        for epoch in range(config.epochs):
+            train_loss.append(_train_epoch(network, optimiser, train, config.batch_size, generator))
+            if schedule is not None:
+                schedule.step()
+            if held_out is None:
+                continue
+            validation_loss.append(_mean_loss(network, held_out))
+            best_epoch = int(np.argmin(validation_loss))
+            if best_epoch == epoch:
+                best = copy.deepcopy(network.state_dict())  # a copy: state_dict alone is a view of the live weights
+            if config.patience is not None and epoch - best_epoch >= config.patience:
+                break
+    kept = len(train_loss) - 1
+    if config.keep == "best":
+        network.load_state_dict(best)
+        kept = int(np.argmin(validation_loss))
+    network.eval()
+    return FitHistory(tuple(train_loss), tuple(validation_loss), kept)
+
+
+def predict_network(network: nn.Module, inputs: NDArray, batch_size: int = 4096) -> NDArray[np.float64]:
+    """Outputs (n, n_targets) of a network in evaluation mode, batch by batch."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [network(_tensor(inputs[i : i + batch_size])) for i in range(0, max(len(inputs), 1), batch_size)]
+    return torch.cat(parts).double().numpy()
+
+
+def _labelled(inputs: NDArray, target: NDArray, seed: int, which: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets with gaps set to zero, and 1 where a target is known; rows in an order of their own."""
+    rows = np.flatnonzero(np.isfinite(target).any(axis=1))
+    if rows.size == 0:
+        raise ValueError(f"none of {len(target)} {which} rows has a target: give labelled {which} rows")
+    inputs, target = np.asarray(inputs, dtype=np.float32)[rows], np.asarray(target, dtype=np.float32)[rows]
+    order = content_order(np.hstack([inputs.reshape(len(rows), -1), target]), seed)
+    inputs, target = inputs[order], target[order]
+    return _tensor(inputs), _tensor(np.nan_to_num(target)), _tensor(np.isfinite(target))
+
+
+def _tensor(array: NDArray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _optimiser(network: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
+    make = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
+    return make(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _train_epoch(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    data: tuple[Tensor, Tensor, Tensor],
+    batch_size: int,
+    generator: torch.Generator,
+) -> float:
+    """One pass in a drawn order; the mean loss over known entries, each taken at the weights of its step."""
+    network.train()
+    order = torch.randperm(len(data[0]), generator=generator)
+    total, count = 0.0, 0.0
+    for rows in order.split(batch_size):
+        inputs, target, known = (part[rows] for part in data)
+        squares = ((network(inputs) - target) * known).square().sum()
+        n_known = known.sum()
+        optimiser.zero_grad()
+        (squares / n_known).backward()
+        optimiser.step()
+        total, count = total + squares.item(), count + n_known.item()
+    return total / count
+
+
+def _mean_loss(network: nn.Module, data: tuple[Tensor, Tensor, Tensor], batch_size: int = 4096) -> float:
+    """Mean squared error over all known entries: sums over galaxies first, one division at the end."""
+    network.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for inputs, target, known in zip(*(part.split(batch_size) for part in data), strict=True):
+            total += ((network(inputs) - target) * known).double().square().sum().item()
+    return total / data[2].sum().item()

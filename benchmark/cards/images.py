@@ -1,0 +1,73 @@
+"""Embeddings of images that need no deep training."""
+
+from benchmark.contracts import ModelCard, Probe, Reference
+
+_PROBES: tuple[Probe, ...] = ("knn", "linear", "mlp", "flow")
+
+CARDS: tuple[ModelCard, ...] = (
+    ModelCard(
+        name="ImagePixels",
+        modality="image",
+        factory="encoders.linear:ImagePixels",
+        kind="encoder",
+        probes=_PROBES,
+        summary="mean pixels of an 8 x 8 grid in every band: no weights, a floor for every image network",
+        options={"smoke": {"grid": 8}, "laptop": {"grid": 8}, "paper": {"grid": 8}},
+        notes="Colour, brightness, size and rough shape are all in it; it is not a weak floor.",
+    ),
+    ModelCard(
+        name="ImagePCA",
+        modality="image",
+        factory="encoders.linear:ImagePCA",
+        kind="encoder",
+        probes=_PROBES,
+        summary="64 principal components of images averaged to 32 x 32 pixels",
+        fitted=True,
+        options={
+            "smoke": {"n_components": 32, "grid": 16},
+            "laptop": {"n_components": 64, "grid": 32},
+            "paper": {"n_components": 128, "grid": 32},
+        },
+        references=(
+            Reference(
+                "Halko, N., Martinsson, P.-G., Tropp, J. A.",
+                2011,
+                "Finding structure with randomness: probabilistic algorithms for approximate matrix decompositions",
+                "arXiv:0909.4061",
+            ),
+        ),
+        training_data="images of the survey's training and unlabelled galaxies, at most 10,000 of them drawn by hash",
+        notes="Components are not whitened: what a probe makes of their scale is the probe's choice.",
+    ),
+    ModelCard(
+        name="RandomViT",
+        modality="image",
+        factory="encoders.random_vit:RandomViT",
+        kind="encoder",
+        probes=_PROBES,
+        summary="vision transformer with random frozen weights: what the architecture alone is worth",
+        options={
+            "smoke": {"dim": 48, "depth": 2, "n_heads": 3, "patch_size": 12},
+            "laptop": {"dim": 96, "depth": 3, "n_heads": 3, "patch_size": 12},
+            "paper": {"dim": 384, "depth": 12, "n_heads": 6, "patch_size": 12},
+        },
+        references=(
+            Reference(
+                "Dosovitskiy, A., Beyer, L., Kolesnikov, A., et al.",
+                2021,
+                "An image is worth 16x16 words: transformers for image recognition at scale",
+                "arXiv:2010.11929",
+            ),
+            Reference(
+                "Oquab, M., Darcet, T., Moutakanni, T., et al.",
+                2023,
+                "DINOv2: learning robust visual features without supervision",
+                "arXiv:2304.07193",
+            ),
+        ),
+        notes=(
+            "DINOv2's layout; Linear weights truncated normal with 0.64/sqrt(fan in), LayerScale 1. The embedding is "
+            "the mean over patch tokens. Images are cropped about the centre to a multiple of the patch."
+        ),
+    ),
+)

@@ -1,0 +1,59 @@
+"""Models that read a row of magnitudes."""
+
+from benchmark.contracts import ModelCard, Reference
+
+CARDS: tuple[ModelCard, ...] = (
+    ModelCard(
+        name="PhotometryMLP",
+        modality="photometry",
+        factory="baselines.photometry_mlp:PhotometryRegressor",
+        kind="supervised",
+        probes=("supervised", "flow"),
+        summary="small network on magnitudes and adjacent colours, trained from scratch on the labels",
+        options={"smoke": {"epochs": 20}, "laptop": {"epochs": 100}, "paper": {"epochs": 200, "patience": 20}},
+        recipes={
+            "paper": {"colours": False, "shared_scaling": True},
+            "code": {"colours": False, "shared_scaling": True},
+        },
+        references=(
+            Reference(
+                "Parker, L., Lanusse, F., Golkar, S., et al.",
+                2024,
+                "AstroCLIP: a cross-modal foundation model for galaxies",
+                "arXiv:2310.03024",
+            ),
+        ),
+        training_data="the survey's own training galaxies and their labels",
+        notes=(
+            "Ours scales each column by itself, adds adjacent colours and marks missing bands; the recipes paper and "
+            "code take the magnitudes alone, scaled by one mean and one standard deviation as AstroCLIP's code does. "
+            "Layers 64-64, Adam at 5e-4 and the best validation epoch are common to all. The flow is conditioned on "
+            "standardised magnitudes and colours, not on the network."
+        ),
+    ),
+    ModelCard(
+        name="GradientBoosting",
+        modality="photometry",
+        factory="baselines.gradient_boosting:GradientBoosting",
+        kind="supervised",
+        probes=("supervised",),
+        summary="gradient-boosted trees on magnitudes and adjacent colours, rounds chosen on validation",
+        options={"smoke": {"max_rounds": 100}, "laptop": {"max_rounds": 400}, "paper": {"max_rounds": 1000}},
+        references=(
+            Reference(
+                "Friedman, J. H.",
+                2001,
+                "Greedy function approximation: a gradient boosting machine",
+                "doi:10.1214/aos/1013203451",
+            ),
+            Reference(
+                "Pedregosa, F., Varoquaux, G., Gramfort, A., et al.",
+                2011,
+                "Scikit-learn: machine learning in Python",
+                "arXiv:1201.0490",
+            ),
+        ),
+        training_data="the survey's own training galaxies and their labels",
+        notes="One ensemble a target, on the rows that have it; missing bands are branched on, not filled.",
+    ),
+)

@@ -1,0 +1,35 @@
+"""Encoders of galaxies: plain torch modules and array models, useful without the rest of the suite.
+
+Names are imported when they are first used, so that ``import encoders`` loads neither torch nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoders.linear import ImagePCA, ImagePixels
+    from encoders.random_vit import RandomViT
+    from encoders.vit import VisionTransformer
+
+__all__ = ["ImagePCA", "ImagePixels", "RandomViT", "VisionTransformer"]
+
+_MODULES = {
+    "ImagePCA": "encoders.linear",
+    "ImagePixels": "encoders.linear",
+    "RandomViT": "encoders.random_vit",
+    "VisionTransformer": "encoders.vit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'encoders' has no attribute '{name}': it has {', '.join(__all__)}")
+    from importlib import import_module
+
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
