@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.config import PRESETS, RunConfig
 from benchmark.contracts import GalaxybenchError, HeadCard, ModelCard, Progress, SurveyCard, TaskCard, UsageError
 from benchmark.data import Survey, foreign, load_survey
+from benchmark.data.foreign import Content
 from benchmark.engine import Job, Outcome, Started, run_jobs
 from benchmark.plan import Cell, ForeignFile, NotApplicable, Plan, SurveyFacts, plan_file, plan_models
 from benchmark.registry import HEADS, MODELS, SURVEYS, TASKS, resolve
@@ -132,7 +133,7 @@ def survey_facts(survey: Survey) -> SurveyFacts:
 def plan_foreign(
     survey: Survey,
     name: str,
-    content: str,
+    content: Content,
     path: Path,
     config: RunConfig,
     modality: str | None = None,
@@ -141,7 +142,7 @@ def plan_foreign(
     if any(card.name.lower() == name.lower() for card in MODELS):
         raise UsageError(f"--name '{name}': is a model of the suite; choose another name for your file's row")
     names = foreign.check(path, content, survey)
-    file = ForeignFile(str(path.resolve()), file_sha256(path), content, names)  # type: ignore[arg-type]
+    file = ForeignFile(str(path.resolve()), file_sha256(path), content, names)
     return plan_file(survey_facts(survey), name, modality, file, list(TASKS), list(HEADS), config)
 
 

@@ -150,7 +150,7 @@ def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str,
         extra: dict[str, Any] = {}
     else:
         result, extra = _fit_and_predict(cell, survey, store, test)
-    known = {"target_id": target_id, "names": names, "truth": truth}
+    known: dict[str, Any] = {"target_id": target_id, "names": names, "truth": truth}
     if settings["produces"] == "posterior":
         posterior = Posterior(**known, **result)
         path = posterior.write(store.path("outputs", f"{cell['name']}.npz"))
@@ -244,7 +244,7 @@ def _reader(cell: Mapping[str, Any], survey: Survey, store: Store) -> Any:
     if cell["needs"]:
         target_id, embedding = read_embedding(store.checked_artefact(cell["needs"][0]))
         place = pd.Index(target_id)
-        return lambda rows: embedding[place.get_indexer(survey.target_id[rows])]
+        return lambda rows: embedding[place.get_indexer(pd.Index(survey.target_id[rows]))]
     if cell["settings"].get("probe"):
         model = _model(cell)
         return lambda rows: model.context(_inputs(cell, survey, rows))

@@ -41,6 +41,7 @@ ROW_FIELDS = (
     "error",
     "contamination",
     "published",
+    "ranked",
 )
 """The fields of a row, in the order of the CSV; everything before ``metric`` with it is the row's key."""
 
@@ -60,7 +61,8 @@ def leaderboard(out: str | Path, *, task: str | None = None, modality: str | Non
     rows : dictionaries with `ROW_FIELDS`, sorted by task, target, metric and value, the best first. A cell that did
         not end well is one row with ``metric``, ``target`` and ``value`` None, its ``status`` and its ``error``.
         Probe seeds are joined: ``value`` and its interval are those of the first seed, ``seed_spread`` is the
-        standard deviation over seeds. Fields that are not computed are None.
+        standard deviation over seeds. ``ranked`` tells targets by which models are ordered from labels that are shown
+        beside them. Fields that are not computed are None.
 
     Raises
     ------
@@ -119,8 +121,10 @@ def _record_rows(record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     }
     if record["status"] != "done":
         yield common
+    joined = {"joint", "mean", *record["config"].get("ranked", ())}
     for score in record["scores"]:
-        yield common | score | {"better": METRICS[score["metric"]].better, "condition": score.get("condition")}
+        better, condition = METRICS[score["metric"]].better, score.get("condition")
+        yield common | score | {"better": better, "condition": condition, "ranked": score["target"] in joined}
 
 
 def _join_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:

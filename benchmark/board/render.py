@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmark.board.aggregate import ROW_FIELDS
@@ -47,8 +47,10 @@ def _csv(rows: Sequence[Row]) -> str:
 def _markdown(rows: Sequence[Row]) -> str:
     lines: list[str] = []
     for title, header, body in _task_tables(rows):
-        lines += [f"### {title}", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in body]
+        names = [name.replace("\n", " ") for name in header]
+        table = [names, ["---"] * len(names), *body]
+        lines += [f"### {title}", ""]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
         lines += [""]
     return "\n".join(lines + [f"- {note}" for note in _notes(rows)]).rstrip("\n")
 
@@ -84,45 +86,54 @@ FORMATS: dict[str, Callable[[Sequence[Row]], str]] = {
 
 
 def _task_tables(rows: Sequence[Row]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """(title, header, lines) a task and survey: a line a model and probe, a column a headline score."""
+    """(title, header, lines): a line a model and probe, a column a score, a few columns a table."""
     tables = []
     done = [row for row in rows if row["status"] == "done"]
-    for survey, preset, recipe, task in sorted({tuple(row[name] for name in _GROUP) for row in done}):
-        here = [row for row in done if tuple(row[name] for name in _GROUP) == (survey, preset, recipe, task)]
-        columns = _columns(here, task)
+    for group in dict.fromkeys(tuple(row[name] for name in _GROUP) for row in done):
+        here = [row for row in done if tuple(row[name] for name in _GROUP) == group]
+        survey, preset, recipe, task = group
         lines: dict[tuple[str, ...], dict[tuple[str, str], Row]] = {}
         for row in here:
             who = (str(row["model"]), str(row["probe"]), str(row["n_labels"] if row["n_labels"] is not None else "-"))
             lines.setdefault(who, {})[row["metric"], row["target"]] = row
         best = sorted(lines.items(), key=lambda item: _headline(item[1], task))
-        header = ["model", "probe", "labels", *(_column_name(column) for column in columns)]
-        body = [[*who, *(_cell(scores.get(column)) for column in columns)] for who, scores in best]
-        floors = next(iter(lines.values()))
-        body.append(["floor", "", "", *(_number(floors[c]["floor"]) if c in floors else "" for c in columns)])
-        n = sorted({row["n"] for row in here})
-        size = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
-        tables.append((f"{task} on {survey} ({preset}, {recipe}; test {size}; 95 % intervals)", header, body))
+        for columns in _column_groups(here, task):
+            n = sorted({row["n"] for row in here if (row["metric"], row["target"]) in columns})
+            size = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+            header = ["model", "probe", "labels", *("\n".join(_column_name(column)) for column in columns)]
+            body = [[*who, *(_cell(scores.get(column)) for column in columns)] for who, scores in best]
+            body.append(["floor", "", "", *(_floor(lines.values(), column) for column in columns)])
+            tables.append((f"{task} on {survey} ({preset}, {recipe}; test {size}; 95 % intervals)", header, body))
     return tables
 
 
 _GROUP = ("survey", "preset", "recipe", "task")
+_WIDEST = 6  # scores side by side that fit on a line
 
 
-def _columns(rows: Sequence[Row], task: str) -> list[tuple[str, str]]:
-    """The scores that are shown: the headline first, then single targets; the page and JSON have them all."""
-    present = list(dict.fromkeys((row["metric"], row["target"]) for row in rows))
+def _column_groups(rows: Sequence[Row], task: str) -> list[list[tuple[str, str]]]:
+    """The scores that are shown, in tables of at most six: the headline first, ranked targets, then others.
+
+    Where scores are joined over targets only the headline's metric is shown target by target: the page and the
+    machine-readable formats have everything.
+    """
     card = TASKS[task]
-    order = {name: number for number, name in enumerate(card.metrics)}
-    joint = [column for column in present if column[1] in ("joint", "mean")]
-    single = [column for column in present if column not in joint]
-    shown_metrics = {card.headline[0]} if card.headline[1] == "mean" else set(card.metrics)
-    if joint and card.headline[1] == "joint":
-        single = [column for column in single if len({target for _, target in single}) == 1]
-    single = [column for column in single if column[0] in shown_metrics]
-    return [card.headline] * (card.headline in joint) + sorted(
-        (column for column in joint + single if column != card.headline or column not in joint),
-        key=lambda column: (column[1] not in ("joint", "mean"), column[1].endswith("_provabgs"), order[column[0]]),
-    )
+    metrics = {name: number for number, name in enumerate(card.metrics)}
+    targets = {row["target"]: number for number, row in enumerate(sorted(rows, key=lambda row: not row["ranked"]))}
+    ranked = {row["target"]: row["ranked"] for row in rows}
+    present = {(row["metric"], row["target"]) for row in rows}
+    joined = {column for column in present if column[1] in ("joint", "mean")}
+    if joined and len({target for _, target in present - joined}) > 1:
+        present = joined | {column for column in present if column[0] == card.headline[0]}
+    first = sorted(joined & present, key=lambda column: (column != card.headline, metrics[column[0]]))
+    rest = sorted(present - joined, key=lambda column: (not ranked[column[1]], targets[column[1]], metrics[column[0]]))
+    main = first + [column for column in rest if ranked[column[1]]]
+    others = [column for column in rest if not ranked[column[1]]]
+    return [part[start : start + _WIDEST] for part in (main, others) for start in range(0, len(part), _WIDEST)]
+
+
+def _floor(lines: Iterable[Mapping[tuple[str, str], Row]], column: tuple[str, str]) -> str:
+    return next((_number(scores[column]["floor"]) for scores in lines if column in scores), "-")
 
 
 def _headline(scores: Mapping[tuple[str, str], Row], task: str) -> tuple[bool, float]:
@@ -132,9 +143,9 @@ def _headline(scores: Mapping[tuple[str, str], Row], task: str) -> tuple[bool, f
     return False, -row["value"] if METRICS[row["metric"]].better == "higher" else row["value"]
 
 
-def _column_name(column: tuple[str, str]) -> str:
+def _column_name(column: tuple[str, str]) -> tuple[str, ...]:
     metric, target = column
-    return metric if target in ("joint", "z") else f"{metric} {target}"
+    return (metric,) if target in ("joint", "z") else (metric, target)
 
 
 def _cell(row: Row | None) -> str:
@@ -148,7 +159,7 @@ def _cell(row: Row | None) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.0e}"
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:

@@ -14,7 +14,7 @@ from benchmark.cli.progress import progress_bar, say
 from benchmark.contracts import UsageError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation import RunSummary
+    from benchmark.evaluation import Execution, RunSummary
     from benchmark.plan import Plan
     from benchmark.store import Store
 
@@ -55,22 +55,21 @@ def run(
 
     config = config_of(preset, recipe, seed, seeds, n_labels, inputs)
     sources = load_plugins(plugin or [])
-    n_workers = _n_workers(workers)
-    limits = {
-        "cell_timeout_s": parse_duration("--cell-timeout", cell_timeout),
-        "budget_s": parse_duration("--budget", budget),
-    }
+    execution = Execution(
+        n_workers=_n_workers(workers),
+        plugins=tuple(map(str, plugin or [])),
+        force=force,
+        cell_timeout_s=parse_duration("--cell-timeout", cell_timeout),
+        budget_s=0.0 if only_cached else parse_duration("--budget", budget),
+    )
     cards, task_cards, heads, supervised = choose(_names(models) or [], _names(tasks), _names(probes))
     with progress_bar("building the survey") as progress:
         opened = open_survey(survey, config.preset, n_galaxies, progress)
     plan = plan_models(survey_facts(opened), cards, task_cards, heads, config, supervised=supervised, sources=sources)
     store = Store(out or store_folder(opened.info.name, config.preset))
     if dry_run:
-        typer.echo(_plan_text(plan, store, n_workers, force, as_json))
+        typer.echo(_plan_text(plan, store, execution, as_json))
         return 0
-    execution = Execution(n_workers=n_workers, plugins=tuple(map(str, plugin or [])), force=force, **limits)
-    if only_cached:
-        execution = Execution(budget_s=0.0)
     summary = execute_with_bar(plan, store, opened, execution, execute)
     _print_board(store, as_json)
     summarise(summary, store)
@@ -160,12 +159,12 @@ def _print_board(store: Store, as_json: bool) -> None:
     typer.echo(render(leaderboard(store.folder), "json" if as_json else "table"))
 
 
-def _plan_text(plan: Plan, store: Store, n_workers: int, force: bool, as_json: bool) -> str:
+def _plan_text(plan: Plan, store: Store, execution: Execution, as_json: bool) -> str:
     import json
 
     from benchmark.evaluation import pending_cells
 
-    pending = pending_cells(plan, store, force)
+    pending, n_workers = pending_cells(plan, store, execution.force), execution.n_workers
     names = {cell.name for cell in pending}
     minutes = sum(cell.seconds for cell in pending) / max(n_workers, 1) / 60
     memory_gb = 0.7 * max(n_workers, 1) + 2e-5 * plan.survey.n_galaxies  # torch and scikit-learn a worker, then draws
@@ -179,7 +178,8 @@ def _plan_text(plan: Plan, store: Store, n_workers: int, force: bool, as_json: b
     lines = [f"{'cached' if cell.name not in names else 'to do':7}{cell.kind:8}{cell.name}" for cell in plan.cells]
     lines += sorted({f"does not apply: {entry.model}: {entry.task}: {entry.reason}" for entry in plan.not_applicable})
     lines.append(
-        f"{len(plan.cells)} cells on '{plan.survey.name}': {len(pending)} to do, {len(plan.cells) - len(pending)} cached; "
+        f"{len(plan.cells)} cells on '{plan.survey.name}': "
+        f"{len(pending)} to do, {len(plan.cells) - len(pending)} cached; "
         f"about {minutes:.1f} min with {n_workers} workers, {memory_gb:.1f} GB of memory; results in {store.folder}"
     )
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,12 @@ from benchmark.tasks.floor import marginal_draws, marginal_nll
 from posteriors.bootstrap import Interval, shared_intervals
 from posteriors.calibration import uniformity
 from posteriors.scores import density
-from posteriors.scores.resampling import BoundScore, mean_over_galaxies
+from posteriors.scores.resampling import BoundScore, mean_of_scores, mean_over_galaxies
 from posteriors.tarp import expected_coverage, reference_spread
 
 __all__ = ["TASK", "score"]
+
+ScoreKey = tuple[str, str, str]  # "model" or "floor", metric, target
 
 _LEVELS = {"coverage_68": 0.68, "coverage_95": 0.95}
 _N_REFERENCES = 50  # sets of TARP reference points, over which its p-values are quoted
@@ -70,7 +71,7 @@ def score(
             f"{n} test galaxies have every default target: the posterior task needs at least {_MIN_GALAXIES}"
         )
     floor_draws = marginal_draws(training, evidence.draws.shape[0], n, seed)
-    bound: dict[Hashable, BoundScore] = {}
+    bound: dict[ScoreKey, BoundScore] = {}
     bound |= _densities(evidence, training)
     both = {"model": evidence.draws, "floor": floor_draws}
     for who, draws in both.items():
@@ -79,12 +80,11 @@ def score(
     for who, draws in both.items():
         found |= _distances(who, draws, evidence, seed) | _tarp(who, draws, evidence.truth, seed)
     coverage = expected_coverage(evidence.draws, evidence.truth, seed=seed)
-    scores = []
-    for key, interval in found.items():
-        who, metric, name = key  # type: ignore[misc]
-        if who == "model":
-            floor = found["floor", metric, name].value
-            scores.append(Score(metric, name, interval.value, interval.low, interval.high, n, floor))
+    scores = [
+        Score(metric, name, interval.value, interval.low, interval.high, n, found["floor", metric, name].value)
+        for (who, metric, name), interval in found.items()
+        if who == "model"
+    ]
     curve = {
         field: [round(float(value), 5) for value in getattr(coverage, field)]
         for field in ("credibility", "ecp", "ecp_low", "ecp_high")
@@ -92,7 +92,7 @@ def score(
     return scores, {"coverage_curve": curve, "n_draws": evidence.draws.shape[0]}
 
 
-def _densities(evidence: Posterior, training: NDArray[np.float64]) -> dict[Hashable, BoundScore]:
+def _densities(evidence: Posterior, training: NDArray[np.float64]) -> dict[ScoreKey, BoundScore]:
     if evidence.member_log_prob is None or evidence.log_jacobian is None:
         return {}
     n_targets = len(evidence.names)
@@ -113,18 +113,21 @@ def _densities(evidence: Posterior, training: NDArray[np.float64]) -> dict[Hasha
     }
 
 
-def _per_target(who: str, draws: NDArray[np.float32], evidence: Posterior, seed: int) -> dict[Hashable, BoundScore]:
-    bound: dict[Hashable, BoundScore] = {}
+def _per_target(who: str, draws: NDArray[np.float32], evidence: Posterior, seed: int) -> dict[ScoreKey, BoundScore]:
+    bound: dict[ScoreKey, BoundScore] = {}
     for number, name in enumerate(evidence.names):
         truth, column = evidence.truth[:, number], draws[:, :, number]
         pit = density.pit_values(truth, column, seed=seed)
         for metric, level in _LEVELS.items():
             bound[who, metric, name] = mean_over_galaxies(density.central_coverage(pit, level).astype(float))
         bound[who, "crps", name] = mean_over_galaxies(density.crps_per_galaxy(truth, column))
+    if len(evidence.names) > 1:
+        for metric in _LEVELS:
+            bound[who, metric, "mean"] = mean_of_scores([(who, metric, name) for name in evidence.names])
     return bound
 
 
-def _distances(who: str, draws: NDArray[np.float32], evidence: Posterior, seed: int) -> dict[Hashable, Interval]:
+def _distances(who: str, draws: NDArray[np.float32], evidence: Posterior, seed: int) -> dict[ScoreKey, Interval]:
     """Largest distance of the PIT distribution from uniformity, a target.
 
     A bootstrapped maximum distance is biased upwards, so the interval is the distance -/+ the 95 % half-width of the
@@ -133,7 +136,7 @@ def _distances(who: str, draws: NDArray[np.float32], evidence: Posterior, seed: 
     """
     pit = density.pit_values(evidence.truth, draws, seed=seed)
     half_width = math.sqrt(math.log(2 / 0.05) / (2 * len(pit)))
-    found: dict[Hashable, Interval] = {}
+    found: dict[ScoreKey, Interval] = {}
     for number, name in enumerate(evidence.names):
         distance = uniformity(pit[:, number]).distance
         found[who, "pit_ks", name] = Interval(
@@ -142,14 +145,14 @@ def _distances(who: str, draws: NDArray[np.float32], evidence: Posterior, seed: 
     return found
 
 
-def _tarp(who: str, draws: NDArray[np.float32], truth: NDArray[np.float64], seed: int) -> dict[Hashable, Interval]:
+def _tarp(who: str, draws: NDArray[np.float32], truth: NDArray[np.float64], seed: int) -> dict[ScoreKey, Interval]:
     """P-values of the TARP tests; their interval is over other sets of reference points.
 
     The value is that of one set, so that it is uniform under calibration; the interval is widened to hold it.
     """
     coverage = expected_coverage(draws, truth, n_bootstrap=2, seed=seed)
     spread = reference_spread(draws, truth, n_references=_N_REFERENCES, seed=seed)
-    found: dict[Hashable, Interval] = {}
+    found: dict[ScoreKey, Interval] = {}
     for metric, value, others in (
         ("tarp_p", coverage.p_value, spread.p_value),
         ("tarp_width_p", coverage.p_width, spread.p_width),
