@@ -144,21 +144,21 @@ def _run_in_workers(
                     with contextlib.suppress(BrokenPipeError):  # a dead worker shows below as the end of its pipe
                         worker.pipe.send(dict(job.payload))
                     yield Started(job.id)
-            busy = {worker.pipe: worker for worker in workers if worker.job is not None}
+            busy = [worker for worker in workers if worker.job is not None]
             if not busy:
                 return
             patience = None
             if timeout_s is not None:
-                patience = max(0.0, min(worker.since for worker in busy.values()) + timeout_s - time.monotonic())
-            for pipe in wait(list(busy), timeout=patience):
-                worker = busy.pop(pipe)  # type: ignore[arg-type]
+                patience = max(0.0, min(worker.since for worker in busy) + timeout_s - time.monotonic())
+            answered = wait([worker.pipe for worker in busy], timeout=patience)
+            for worker in (worker for worker in busy if worker.pipe in answered):
                 outcome = _collect(worker, queue)
                 if outcome is None or outcome.status == "crashed":
                     workers[workers.index(worker)] = _start(function)
                 if outcome is not None:
                     yield outcome
-            for worker in busy.values():
-                if timeout_s is not None and worker.job and time.monotonic() - worker.since >= timeout_s:
+            for worker in busy:
+                if worker.job and timeout_s is not None and time.monotonic() - worker.since >= timeout_s:
                     job, worker.job = worker.job, None
                     _stop(worker)
                     workers[workers.index(worker)] = _start(function)

@@ -169,7 +169,7 @@ def plan_file(
     """Cells that judge a file made elsewhere; it enters at the seam of its content."""
     builder = _Builder(survey, config)
     facts = {"name": name, "file": {"sha256": file.sha256, "content": file.content}}
-    labels = {"model": name, "modality": modality, "contamination": "training set unknown"}
+    labels: dict[str, Any] = {"model": name, "modality": modality, "contamination": "training set unknown"}
     if file.content == "embeddings":
         embedding = builder.add("embed", {"model": facts}, labels | {"path": file.path}, (), 1)
         for head in heads:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.progress import progress_bar, say
 from benchmark.cli.run import config_of, execute_with_bar, store_folder, summarise
 from benchmark.contracts import UsageError
+
+if TYPE_CHECKING:
+    from benchmark.data.foreign import Content
 
 __all__ = ["leaderboard", "report", "score"]
 
@@ -61,11 +64,8 @@ def score(
     from benchmark.evaluation import Execution, execute, open_survey, plan_foreign
     from benchmark.store import Store
 
-    given = {
-        content: path
-        for content, path in (("embeddings", embeddings), ("predictions", predictions), ("draws", draws))
-        if path is not None
-    }
+    files: dict[Content, Path | None] = {"embeddings": embeddings, "predictions": predictions, "draws": draws}
+    given = {content: path for content, path in files.items() if path is not None}
     if len(given) != 1:
         raise UsageError(f"{len(given)} files given: give one of --embeddings, --predictions or --draws")
     ((content, path),) = given.items()
