@@ -9,6 +9,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from benchmark.data.checks import check_survey
+    from benchmark.data.description import describe, describe_text
+    from benchmark.data.importing import ImportReport, import_survey
     from benchmark.data.schema import SPLITS, SurveyInfo
     from benchmark.data.splits import hash_split
     from benchmark.data.survey import Survey, load_survey
@@ -18,9 +21,14 @@ if TYPE_CHECKING:
 __all__ = [
     "SPLITS",
     "ImageWriter",
+    "ImportReport",
     "Survey",
     "SurveyInfo",
+    "check_survey",
+    "describe",
+    "describe_text",
     "hash_split",
+    "import_survey",
     "inputs",
     "load_survey",
     "rgb_stretch",
@@ -30,9 +38,14 @@ __all__ = [
 _HOME = {
     "SPLITS": "schema",
     "ImageWriter": "writing",
+    "ImportReport": "importing",
     "Survey": "survey",
     "SurveyInfo": "schema",
+    "check_survey": "checks",
+    "describe": "description",
+    "describe_text": "description",
     "hash_split": "splits",
+    "import_survey": "importing",
     "inputs": "views",
     "load_survey": "survey",
     "rgb_stretch": "views",

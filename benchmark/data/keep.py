@@ -68,8 +68,11 @@ def filter_rows(expression: str, columns: Mapping[str, pd.Series], n_rows: int) 
     """
     tree = _parse(expression)
     _refuse_foreign_syntax(tree, expression)
-    with np.errstate(all="ignore"):
-        kept = _Filter(expression, columns).value(tree)
+    try:
+        with np.errstate(all="ignore"):
+            kept = _Filter(expression, columns).value(tree)
+    except RecursionError as error:
+        raise _refusal(expression[:40] + "...", "it is nested too deeply") from error
     if not (isinstance(kept, np.ndarray) and kept.dtype == np.bool_ and kept.shape == (n_rows,)):
         raise _refusal(expression, "it is no condition on a column; compare one with something")
     return kept
@@ -131,7 +134,7 @@ class _Filter:
         column = self.columns[name]
         if pd.api.types.is_numeric_dtype(column.dtype):
             return column.to_numpy()
-        return column.to_numpy(dtype=object, na_value=None)
+        return np.array([None if pd.isna(value) else str(value) for value in column], dtype=object)
 
     def _condition(self, node: ast.expr) -> NDArray[np.bool_]:
         value = self.value(node)

@@ -76,8 +76,10 @@ class SurveyInfo:
     split_digest: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise GalaxybenchError("survey name is empty: give the survey a name")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name):
+            raise GalaxybenchError(
+                f"survey name {self.name!r}: must be letters, digits and . _ + - (it becomes part of file names)"
+            )
         _refuse_repeats("targets", [target.name for target in self.targets])
         _refuse_repeats("photometry_bands", self.photometry_bands)
         _refuse_repeats("image_bands", self.image_bands)

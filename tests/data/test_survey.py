@@ -146,7 +146,8 @@ def test_images_that_do_not_fit_are_refused(tmp_path, info, catalogue, pixels, m
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": " "}, "name is empty"),
+        ({"name": ""}, "survey name '': must be letters"),
+        ({"name": "../up"}, "must be letters"),
         ({"targets": (Target("z"), Target("z"))}, "names 'z' twice"),
         ({"targets": (Target("split"),)}, "'split': must not be"),
         ({"photometry_unit": "nanomaggy"}, "stores mag_ab"),

@@ -1,0 +1,259 @@
+"""What is wrong with a survey before anything is scored on it: units, gaps, sentinels, repeats and leaks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from benchmark.contracts import Finding, Target
+from benchmark.data.splits import hash_split
+from benchmark.data.survey import IMAGE_FILE, Survey, file_sha256
+
+__all__ = ["SENTINELS", "check_survey"]
+
+SENTINELS = (-9999.0, -999.0, -99.0, -99.9, -99.99, 99.0, 99.9, 99.99, 999.0)
+MAG_RANGE = (-5.0, 40.0)
+SAME_POSITION_ARCSEC = 0.5
+LEAK_ERROR_SHARE = 0.01  # of the test galaxies: below it a repeat is worth a look, above it scores are not
+SCORED = ("train", "validation", "test")
+IMAGES_AT_ONCE = 256
+EXAMPLES = 5
+
+
+def check_survey(survey: Survey) -> list[Finding]:
+    """Look for what would make scores on a survey wrong.
+
+    Parameters
+    ----------
+    survey : read whole, images in pieces.
+
+    Returns
+    -------
+    Findings, errors first; what cannot be checked here is listed at level ``info``. Codes:
+    ``mag_range``, ``mag_is_flux``, ``target_range``, ``target_unit``, ``sentinel``, ``missing``, ``constant``,
+    ``position_range``, ``position_repeat``, ``row_repeat``, ``image_repeat`` (``*_leak`` across splits),
+    ``image_empty``, ``image_not_finite``, ``image_altered``, ``split_missing``, ``split_small``, ``split_rule``,
+    ``targets_absent``, ``photometry_absent``, ``images_absent``, ``positions_absent``, ``rows_unchecked``.
+    """
+    findings = [
+        *_splits(survey),
+        *_photometry(survey),
+        *_targets(survey),
+        *_columns(survey),
+        *_positions(survey),
+        *_rows(survey),
+        *_images(survey),
+    ]
+    return sorted(findings, key=lambda finding: ("error", "warning", "info").index(finding.level))
+
+
+def _finding(survey: Survey, level: str, code: str, message: str, found: NDArray[np.bool_]) -> Finding:
+    """Return a finding about the galaxies where ``found`` is True."""
+    examples = tuple(str(galaxy) for galaxy in survey.target_id[found][:EXAMPLES])
+    return Finding(level, code, message, int(found.sum()), examples)  # type: ignore[arg-type]
+
+
+def _splits(survey: Survey) -> Iterator[Finding]:
+    counts = survey.counts()
+    for name in SCORED:
+        if counts[name] == 0:
+            yield Finding("error", "split_missing", f"no galaxies in {name}: nothing can be fitted and scored")
+        elif counts[name] < 20:
+            yield Finding(
+                "warning",
+                "split_small",
+                f"only {counts[name]} galaxies in {name}: intervals will be wide",
+                counts[name],
+            )
+    if survey.info.split_rule == "hash":
+        other = (survey.split != hash_split(survey.target_id)) & (survey.split != "unlabelled")
+        if other.any():
+            message = "split_rule is hash but these galaxies are elsewhere than the hash of their id says"
+            yield _finding(survey, "warning", "split_rule", message, other)
+
+
+def _photometry(survey: Survey) -> Iterator[Finding]:
+    if not survey.info.photometry_bands:
+        yield Finding("info", "photometry_absent", "no photometry: magnitudes are not checked")
+    for band in survey.info.photometry_bands:
+        mag = survey.catalogue[f"mag_{band}"].to_numpy(dtype=np.float64)
+        known = mag[np.isfinite(mag)]
+        if not len(known):
+            continue
+        median, high = np.quantile(known, [0.5, 0.99])
+        # magnitudes of a survey span a few units about 20; fluxes span decades, and faint ones scatter below zero
+        if (median > 0 and high > 3 * median) or (abs(median) < 5 and (known < 0).mean() > 0.01):
+            message = (
+                f"mag_{band} looks like fluxes (median {median:.4g}, 99 % below {high:.4g}): convert to AB magnitudes"
+            )
+            yield _finding(survey, "error", "mag_is_flux", message, np.isfinite(mag))
+        outside = (mag < MAG_RANGE[0]) | (mag > MAG_RANGE[1])
+        if outside.any():
+            message = f"mag_{band} outside {MAG_RANGE[0]:g} to {MAG_RANGE[1]:g}: no AB magnitudes of galaxies"
+            yield _finding(survey, "error", "mag_range", message, outside)
+
+
+def _targets(survey: Survey) -> Iterator[Finding]:
+    if not survey.info.targets:
+        yield Finding("warning", "targets_absent", "no targets: nothing can be predicted")
+    for target in survey.info.targets:
+        values = survey.catalogue[target.name].to_numpy(dtype=np.float64)
+        yield from _target_units(survey, target, values)
+        low = -np.inf if target.low is None else target.low
+        high = np.inf if target.high is None else target.high
+        outside = (values < low) | (values > high)
+        if outside.any():
+            message = f"{target.name} outside its limits {low:g} to {high:g}"
+            yield _finding(survey, "error", "target_range", message, outside)
+
+
+# plausible values of quantities with a known name, and what other values usually are
+PLAUSIBLE = {
+    "z": (-0.01, 20.0, "redshift: may be in km/s, or a failed fit"),
+    "log10_mstar": (4.0, 14.0, "log10 of the stellar mass in solar masses: may be linear or a natural logarithm"),
+    "log10_ssfr": (-18.0, -5.0, "log10 of the specific star-formation rate a year: may be a Gyr or linear"),
+    "log10_sfr": (-8.0, 5.0, "log10 of the star-formation rate in solar masses a year: may be linear"),
+    "t_age_gyr": (0.0, 20.0, "age in Gyr: may be in years or a logarithm"),
+    "ln_z_mw": (-15.0, 0.0, "natural logarithm of the mass fraction of metals: may be linear or relative to the sun"),
+}
+LARGEST_LOG10 = 60.0  # 10^60 is beyond any quantity of a galaxy in any unit in use
+
+
+def _target_units(survey: Survey, target: Target, values: NDArray[np.float64]) -> Iterator[Finding]:
+    name = target.name.removesuffix("_provabgs")
+    if name in PLAUSIBLE:
+        low, high, what = PLAUSIBLE[name]
+        odd = (values < low) | (values > high)
+        if odd.any():
+            level = "error" if odd.sum() > LEAK_ERROR_SHARE * np.isfinite(values).sum() else "warning"
+            message = f"{target.name} outside {low:g} to {high:g} ({what})"
+            yield _finding(survey, level, "target_unit", message, odd)
+    elif target.log_base != "none":
+        odd = np.abs(values) > LARGEST_LOG10 * (np.log(10) if target.log_base == "e" else 1.0)
+        if odd.any():
+            message = f"{target.name} is said to be a logarithm (base {target.log_base}) but looks linear"
+            yield _finding(survey, "error", "target_unit", message, odd)
+
+
+def _numbers(survey: Survey) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    for name in survey.catalogue.columns:
+        column = survey.catalogue[name]
+        if name != "target_id" and pd.api.types.is_numeric_dtype(column.dtype):
+            yield str(name), column.to_numpy(dtype=np.float64)
+
+
+def _columns(survey: Survey) -> Iterator[Finding]:
+    essential = {target.name for target in survey.info.targets} | {f"mag_{b}" for b in survey.info.photometry_bands}
+    votes = set(survey.info.vote_columns)
+    for name, values in _numbers(survey):
+        known = np.isfinite(values)
+        level = "error" if name in essential else "warning"
+        marks = tuple(mark for mark in SENTINELS if name not in votes or mark < 0)  # 99 volunteers may well vote
+        if name in ("ra", "dec"):  # 99 degrees is a place; what is no place is found by its range
+            continue
+        left = np.isin(values, marks)
+        if left.any():
+            which = ", ".join(f"{mark:g}" for mark in np.unique(values[left]))
+            message = f"{name} holds {which}, which usually means no value: list it under missing and import again"
+            yield _finding(survey, level, "sentinel", message, left)
+        if not known.all():
+            share = 1 - known.mean()
+            level = "error" if not known.any() and name in essential else "warning" if share > 0.5 else "info"
+            yield _finding(survey, level, "missing", f"{name} is missing for {share:.2%} of the galaxies", ~known)
+        if known.sum() > 1 and np.ptp(values[known]) == 0:
+            level = "error" if name in essential else "info"
+            yield _finding(survey, level, "constant", f"{name} is {values[known][0]:g} for every galaxy", known)
+
+
+def _positions(survey: Survey) -> Iterator[Finding]:
+    ra, dec = (survey.catalogue[name].to_numpy(dtype=np.float64) for name in ("ra", "dec"))
+    known = np.isfinite(ra) & np.isfinite(dec)
+    if not known.any():
+        yield Finding("info", "positions_absent", "no positions: repeats on the sky are not checked")
+        return
+    outside = known & ((ra < 0) | (ra > 360) | (np.abs(dec) > 90))
+    if outside.any():
+        yield _finding(
+            survey, "error", "position_range", "ra outside 0 to 360 or dec outside -90 to 90 degrees", outside
+        )
+    lon, lat = np.radians(ra[known]), np.radians(dec[known])
+    xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    chord = 2 * np.sin(np.radians(SAME_POSITION_ARCSEC / 3600) / 2)
+    pairs = np.flatnonzero(known)[cKDTree(xyz).query_pairs(chord, output_type="ndarray")]
+    yield from _repeats(survey, "position", f"galaxies within {SAME_POSITION_ARCSEC} arcsec of another", pairs)
+
+
+def _rows(survey: Survey) -> Iterator[Finding]:
+    """Rows with the same numbers in every magnitude and target."""
+    names = [target.name for target in survey.info.targets]
+    names += [f"mag_{band}" for band in survey.info.photometry_bands]
+    if len(names) < 2:
+        yield Finding("info", "rows_unchecked", "fewer than two numbers a galaxy: repeated rows are not checked")
+        return
+    values = survey.catalogue[names].to_numpy(dtype=np.float64)
+    rows = np.flatnonzero(np.isfinite(values).sum(axis=1) >= 2)
+    groups = np.asarray(pd.util.hash_pandas_object(survey.catalogue[names], index=False), dtype=np.uint64)
+    yield from _repeats(survey, "row", "galaxies with the same magnitudes and targets as another", _pairs(groups, rows))
+
+
+def _images(survey: Survey) -> Iterator[Finding]:
+    if survey.images is None:
+        yield Finding("info", "images_absent", "no images: pixels are not checked")
+        return
+    if file_sha256(survey.folder / IMAGE_FILE) != survey.info.files[IMAGE_FILE]:
+        yield Finding(
+            "error", "image_altered", f"{IMAGE_FILE} was altered since it was written: import or build it again"
+        )
+    digests, empty, broken = [], [], []
+    for start in range(0, survey.n_galaxies, IMAGES_AT_ONCE):
+        block = np.asarray(survey.images[start : start + IMAGES_AT_ONCE])
+        flat = block.reshape(len(block), -1)
+        digests += [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in flat]
+        empty.append((flat == flat[:, :1]).all(axis=1))
+        broken.append(~np.isfinite(flat).all(axis=1))
+    empty_rows, broken_rows = np.concatenate(empty), np.concatenate(broken)
+    if empty_rows.any():
+        message = "images with one value in every pixel: there is nothing to see"
+        yield _finding(survey, _level(survey, empty_rows), "image_empty", message, empty_rows)
+    if broken_rows.any():
+        yield _finding(survey, "error", "image_not_finite", "images with NaN or infinite pixels", broken_rows)
+    groups = np.frombuffer(b"".join(digests), dtype=np.uint64)
+    pairs = _pairs(groups, np.flatnonzero(~empty_rows))
+    yield from _repeats(survey, "image", "galaxies with the same image as another", pairs)
+
+
+def _pairs(groups: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (p, 2) rows: each with the next of its group, and with the first."""
+    order = rows[np.argsort(groups[rows], kind="stable")]
+    same = groups[order][1:] == groups[order][:-1]
+    first = np.searchsorted(groups[order], groups[order[1:]][same])
+    neighbours = np.stack([order[:-1][same], order[1:][same]], axis=1)
+    return np.concatenate([neighbours, np.stack([order[first], order[1:][same]], axis=1)])
+
+
+def _repeats(survey: Survey, what: str, message: str, pairs: NDArray[np.int64]) -> Iterable[Finding]:
+    """Yield one finding for repeats within a split and one for repeats across splits (leaks)."""
+    if not len(pairs):
+        return
+    split = survey.split
+    across = (split[pairs[:, 0]] != split[pairs[:, 1]]) & np.isin(split[pairs], ("validation", "test")).any(axis=1)
+    leaked = np.zeros(survey.n_galaxies, dtype=bool)
+    leaked[pairs[across].ravel()] = True
+    inside = np.zeros(survey.n_galaxies, dtype=bool)
+    inside[pairs[~across].ravel()] = True
+    inside &= ~leaked
+    if leaked.any():
+        text = f"{message}, in another split: what is tested was seen in training"
+        yield _finding(survey, _level(survey, leaked), f"{what}_leak", text, leaked)
+    if inside.any():
+        yield _finding(survey, "warning", f"{what}_repeat", message, inside)
+
+
+def _level(survey: Survey, found: NDArray[np.bool_]) -> str:
+    test = np.isin(survey.split, ("validation", "test"))
+    return "error" if (found & test).sum() > LEAK_ERROR_SHARE * max(int(test.sum()), 1) else "warning"
