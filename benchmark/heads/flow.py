@@ -78,7 +78,7 @@ class FlowHead:
     @property
     def log_jacobian(self) -> float:
         """Nats to add to a log density to have it in z-scored targets."""
-        return -float(self.ensemble.log_jacobian)
+        return self.ensemble.log_jacobian
 
     def save(self, path: Path) -> None:
         """Write the weights and the configuration as safetensors."""

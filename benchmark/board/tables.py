@@ -1,0 +1,118 @@
+"""The board as tables for reading: a line a model and probe, a column a score, a few columns a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.registry import METRICS, TASKS
+
+__all__ = ["BoardTable", "board_notes", "board_tables", "format_number"]
+
+Row = Mapping[str, Any]
+Column = tuple[str, str]  # metric, target
+
+_GROUP = ("survey", "preset", "recipe", "task")
+
+
+@dataclass(frozen=True)
+class BoardTable:
+    """One table of the board; every cell is text."""
+
+    title: str
+    header: list[str]
+    lines: list[list[str]]
+
+
+def board_tables(rows: Sequence[Row], n_columns: int = 1_000) -> list[BoardTable]:
+    """Tables of the scores that are done, a task after the other, best model first, the floor below.
+
+    Where scores are joined over targets (``joint``, ``mean``) only the headline's metric is shown target by target:
+    the page and the machine-readable formats have everything.
+
+    Parameters
+    ----------
+    rows : rows of `benchmark.leaderboard`.
+    n_columns : scores side by side before a further table is begun.
+    """
+    tables = []
+    done = [row for row in rows if row["status"] == "done"]
+    for group in dict.fromkeys(tuple(row[name] for name in _GROUP) for row in done):
+        here = [row for row in done if tuple(row[name] for name in _GROUP) == group]
+        for columns in _column_groups(here, group[3], n_columns):
+            tables.append(_table(here, group, columns))
+    return tables
+
+
+def board_notes(rows: Sequence[Row]) -> list[str]:
+    """What is not on the board, and why; rows of one model with one reason are one line."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row["status"] != "done":
+            who = row["model"] if row["probe"] is None else f"{row['model']} ({row['probe']})"
+            what = "does not apply" if row["status"] == "skipped" and row["probe"] is None else row["status"]
+            reasons.setdefault((what, who, str(row["error"])), []).append(str(row["task"]))
+    return [f"{what}: {who}: {', '.join(tasks)}: {reason}" for (what, who, reason), tasks in sorted(reasons.items())]
+
+
+def format_number(value: float | None) -> str:
+    """Three decimals, or one digit with its power of ten where these would be 0.000."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.0e}"
+
+
+def _table(rows: Sequence[Row], group: tuple[Any, ...], columns: Sequence[Column]) -> BoardTable:
+    survey, preset, recipe, task = group
+    scores: dict[tuple[str, str, str], dict[Column, Row]] = {}
+    for row in rows:
+        labels = "-" if row["n_labels"] is None else str(row["n_labels"])
+        scores.setdefault((row["model"], row["probe"], labels), {})[row["metric"], row["target"]] = row
+    by_rank = sorted(scores.items(), key=lambda item: _rank(item[1], task))
+    lines = [[*who, *(_cell(found.get(column)) for column in columns)] for who, found in by_rank]
+    lines.append(["floor", "", "", *(_floor(scores.values(), column) for column in columns)])
+    n = sorted({row["n"] for row in rows if (row["metric"], row["target"]) in columns})
+    size = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+    title = f"{task} on {survey} ({preset}, {recipe}; test {size}; 95 % intervals)"
+    return BoardTable(title, ["model", "probe", "labels", *map(_column_name, columns)], lines)
+
+
+def _column_groups(rows: Sequence[Row], task: str, n_columns: int) -> list[list[Column]]:
+    card = TASKS[task]
+    metrics = {name: number for number, name in enumerate(card.metrics)}
+    ranked = {row["target"]: row["ranked"] for row in rows}
+    present = {(row["metric"], row["target"]) for row in rows}
+    joined = {column for column in present if column[1] in ("joint", "mean")}
+    if joined and len({target for _, target in present - joined}) > 1:
+        present = joined | {column for column in present if column[0] == card.headline[0]}
+    first = sorted(joined & present, key=lambda column: (column != card.headline, metrics[column[0]]))
+    rest = sorted(present - joined, key=lambda column: (column[1] != "z", column[1], metrics[column[0]]))
+    main = first + [column for column in rest if ranked[column[1]]]
+    others = [column for column in rest if not ranked[column[1]]]
+    return [part[start : start + n_columns] for part in (main, others) for start in range(0, len(part), n_columns)]
+
+
+def _rank(scores: Mapping[Column, Row], task: str) -> tuple[bool, float]:
+    metric, target = TASKS[task].headline
+    row = scores.get((metric, target)) or next((row for (name, _), row in scores.items() if name == metric), None)
+    if row is None or row["value"] is None:
+        return True, 0.0
+    return False, -row["value"] if METRICS[metric].better == "higher" else row["value"]
+
+
+def _floor(lines: Iterable[Mapping[Column, Row]], column: Column) -> str:
+    return next((format_number(scores[column]["floor"]) for scores in lines if column in scores), "-")
+
+
+def _column_name(column: Column) -> str:
+    metric, target = column
+    return metric if target == "joint" else f"{metric} {target}"
+
+
+def _cell(row: Row | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    if row["ci_low"] is None:
+        return format_number(row["value"])
+    return f"{format_number(row['value'])} [{format_number(row['ci_low'])}, {format_number(row['ci_high'])}]"
