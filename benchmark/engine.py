@@ -12,7 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -127,7 +127,7 @@ def _run_here(queue: _Queue, function: str, deadline: float | None) -> Iterator[
     while (deadline is None or time.monotonic() < deadline) and (job := queue.next_ready()):
         yield Started(job.id)
         since = time.monotonic()
-        reason = call(job.payload)
+        reason = _reason(call, job.payload)
         yield Outcome(job.id, "failed" if reason else "done", reason, time.monotonic() - since)
 
 
@@ -221,9 +221,12 @@ def _serve(pipe: Connection, function: str) -> None:
     call = resolve(function)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            payload = pipe.recv()
-            try:
-                reason = call(payload)
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-            pipe.send(reason)
+            pipe.send(_reason(call, pipe.recv()))
+
+
+def _reason(call: Callable[[Mapping[str, Any]], str], payload: Mapping[str, Any]) -> str:
+    """What the function returns; an exception costs its own job only and is the reason of its failure."""
+    try:
+        return call(payload)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
