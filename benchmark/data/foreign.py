@@ -248,14 +248,20 @@ def _npz(path: Path, needed: Sequence[str]) -> dict[str, NDArray]:
     if not path.is_file():
         raise UsageError(f"{path} does not exist: check the path")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            names = [entry for entry in archive.namelist() if entry.endswith(".npy")]
+            arrays = {entry.removesuffix(".npy"): _npy(archive, entry) for entry in names}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise GalaxybenchError(f"{path} cannot be read as NPZ ({error}): truncated, or it holds objects") from error
     for name in needed:
         if name not in arrays:
             raise GalaxybenchError(f"{path} has no array {name!r}: it has {listed(arrays)}")
     return arrays
+
+
+def _npy(archive: zipfile.ZipFile, entry: str) -> NDArray:
+    with archive.open(entry) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _npz_ids(arrays: dict[str, NDArray], path: Path) -> NDArray[np.int64]:

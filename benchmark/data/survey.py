@@ -196,7 +196,7 @@ def file_sha256(path: Path) -> str:
 def _open_images(folder: Path, info: SurveyInfo) -> NDArray:
     path = folder / IMAGE_FILE
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        images = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, EOFError) as error:
         raise GalaxybenchError(f"{path} is truncated or no array ({error}): build the survey again") from error
     if images.ndim != 4 or images.shape[:2] != (info.n_galaxies, len(info.image_bands)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def _open(path: Path) -> pq.ParquetFile:
 
 def _columns(path: Path) -> tuple[str, ...]:
     with _open(path) as file:
-        return tuple(file.schema_arrow.names)
+        # pandas writes its row numbers as a column of their own where they are not 0, 1, 2, ...
+        return tuple(name for name in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", name))
 
 
 def _read(path: Path, kinds: Mapping[str, ColumnKind]) -> pd.DataFrame:
