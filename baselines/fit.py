@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encoders.randomness import content_order, seeded_torch
+from encoders.randomness import seeded_torch
+from encoders.row_order import content_order
 
 __all__ = ["FitConfig", "FitHistory", "dense_network", "fit_network", "predict_network"]
 

@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from baselines.photometry import magnitudes_and_colours, photometry_context
 from baselines.rows import Rows, check_targets, read_columns
-from encoders.randomness import content_order
+from encoders.row_order import content_order
 
 __all__ = ["GradientBoosting"]
 

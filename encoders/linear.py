@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from encoders.images import ImageStack, image_batches, require_images
-from encoders.randomness import content_keys
+from encoders.row_order import content_keys
 
 __all__ = ["ImagePCA", "ImagePixels"]
 

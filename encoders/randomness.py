@@ -1,16 +1,13 @@
-"""Randomness that leaves no trace: seeded torch blocks, and an order of rows that their file has no say in."""
+"""Randomness that leaves no trace."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-__all__ = ["content_keys", "content_order", "seeded_torch"]
+__all__ = ["seeded_torch"]
 
 
 @contextmanager
@@ -22,20 +19,3 @@ def seeded_torch(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def content_keys(rows: NDArray, seed: int) -> NDArray[np.uint64]:
-    """A pseudo-random 64-bit number (n,) for every row of ``rows`` (n, ...), made from its bytes and the seed alone."""
-    key = int(seed).to_bytes(8, "little", signed=True)
-    flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
-    digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in flat)
-    return np.frombuffer(digests, dtype=np.uint64)
-
-
-def content_order(rows: NDArray, seed: int) -> NDArray[np.int64]:
-    """A seeded shuffle (n,) of ``rows`` that depends on what the rows hold and not on how they were ordered.
-
-    ``rows[content_order(rows, seed)]`` is the same array for every permutation of ``rows``: a training loop that
-    starts from it gives the same model whatever the order of the file was.
-    """
-    return np.argsort(content_keys(rows, seed), kind="stable").astype(np.int64)

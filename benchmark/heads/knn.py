@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.rows import Rows, check_targets
+from baselines.rows import Rows, check_targets, read_columns
 from benchmark.config import HeadInputs
 from benchmark.contracts import HeadCard
 from benchmark.heads.scaling import InputScaling
+from encoders.row_order import content_order
+from posteriors.neighbours import nearest, weighted_mean
 
 __all__ = ["CARD", "KNNHead"]
 
@@ -26,8 +26,9 @@ class KNNHead:
     Notes
     -----
     Distances are Euclidean; a galaxy that coincides with training galaxies takes their mean (as scikit-learn does).
-    A target with gaps is predicted from the nearest rows that have it: one search for each pattern of gaps. k = 64 is
-    what AstroCLIP's evaluation code runs whatever it is asked for.
+    A target with gaps is predicted from the nearest rows that have it: one search serves all targets known for the
+    same rows. Training rows are kept in an order made from their content, so that ties do not depend on the file.
+    k = 64 is what AstroCLIP's evaluation code runs whatever it is asked for.
 
     References
     ----------
@@ -39,8 +40,8 @@ class KNNHead:
             raise ValueError(f"knn: k {k}: must be at least 1")
         self.k = k
         self._scaling = InputScaling(inputs, "knn")
-        self._searches: list[tuple[NDArray[np.int64], Any]] = []
-        self._n_targets = 0
+        self._embedding: NDArray[np.float64] = np.empty((0, 0))
+        self._target: NDArray[np.float64] = np.empty((0, 0))
 
     def fit(self, inputs: Rows, target: NDArray, *, validation: tuple[Rows, NDArray], seed: int) -> None:
         """Keep the training embedding (n, d) and targets (n, n_targets), NaN = missing; nothing is chosen or drawn.
@@ -50,14 +51,10 @@ class KNNHead:
         ValueError
             If shapes do not fit, a value is infinite, or a target has no value.
         """
-        from sklearn.neighbors import KNeighborsRegressor  # here for start-up time: listing probes stays light
-
         target = check_targets(inputs, target, "knn")
         embedding = self._scaling.fit(inputs)
-        self._n_targets, self._searches = target.shape[1], []
-        for columns, rows in gap_patterns(target):
-            search = KNeighborsRegressor(min(self.k, rows.size), weights="distance")
-            self._searches.append((columns, search.fit(embedding[rows], target[np.ix_(rows, columns)])))
+        order = content_order(np.hstack([read_columns(inputs, "knn"), target]), seed=0)
+        self._embedding, self._target = embedding[order], target[order]
 
     def predict(self, inputs: Rows) -> NDArray[np.float64]:
         """Predictions (n, n_targets) in the targets' units, within the range of the training targets.
@@ -68,9 +65,11 @@ class KNNHead:
             If `fit` was not called, or the embedding is not a finite table of as many columns as in training.
         """
         embedding = self._scaling.transform(inputs)
-        out = np.empty((len(embedding), self._n_targets))
-        for columns, search in self._searches:
-            out[:, columns] = search.predict(embedding) if len(embedding) else 0.0
+        out = np.empty((len(embedding), self._target.shape[1]))
+        if len(embedding):
+            for columns, rows in gap_patterns(self._target):
+                found = nearest(self._embedding[rows], embedding, min(self.k, rows.size))
+                out[:, columns] = weighted_mean(self._target[np.ix_(rows, columns)], found)
         return out
 
 
