@@ -189,11 +189,13 @@ def load_records(out: str | Path, kind: str | None = "score") -> list[dict[str, 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
-        missing = [name for name in _REQUIRED if name not in record]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise _corrupt(path, str(error)) from error
-    if missing or not isinstance(record, dict):
-        raise _corrupt(path, f"it lacks {', '.join(missing)}" if isinstance(record, dict) else "it is not an object")
+    if not isinstance(record, dict):
+        raise _corrupt(path, "it is not an object")
+    missing = [name for name in _REQUIRED if name not in record]
+    if missing:
+        raise _corrupt(path, f"it lacks {', '.join(missing)}")
     if record["schema_version"] != SCHEMA_VERSION:
         raise _corrupt(path, f"schema_version {record['schema_version']}, this version reads {SCHEMA_VERSION}")
     return record
