@@ -29,9 +29,7 @@ __all__ = ["HALPHA_PER_PHOTON", "LINES", "LineTemplates", "draw_lines"]
 Array = NDArray[np.float64]
 
 HALPHA_PER_PHOTON = 1.367e-12  # erg
-IONISING_SHARE = (
-    0.6  # of the photons meet gas, not dust; 1 gives star-forming discs twice the observed equivalent width
-)
+IONISING_SHARE = 0.6  # of the photons meet gas, the others dust
 L_SUN = 3.828e33  # erg/s
 
 LINES: dict[str, float] = {  # vacuum wavelength, Angstrom

@@ -25,7 +25,7 @@ SURVEY_VERSION = "1"
 """Raised whenever the same seed may give other galaxies; scores of different versions do not compare."""
 
 CANDIDATES_PER_SEED = 10**9
-MAX_SEED = (2**63 - CANDIDATES_PER_SEED) // CANDIDATES_PER_SEED
+MAX_SEED = 2**63 // CANDIDATES_PER_SEED - 1
 MAX_GALAXIES = 10**8  # a sixth of the candidates is kept; beyond this their numbers could run out
 CHUNK = 2048  # candidates at a time; any value gives the same galaxies
 
