@@ -1,7 +1,7 @@
 """A tiny survey, plugin models and the command line as a process, shared by the tests of the harness.
 
-scikit-learn's import moves the global generator and torch's first optimiser imports sympy: both happen here, so that
-no test is blamed for them.
+Imports leave traces: scikit-learn's moves the global generator, torch's first optimiser imports sympy, scipy adds
+warning filters. All of them happen here, so that no test is blamed for them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ import sympy  # noqa: F401
 
 from benchmark.contracts import Target
 from benchmark.data import Survey, SurveyInfo, write_survey
-from benchmark.registry import MODELS, TASKS
+from benchmark.registry import HEADS, MODELS, SURVEYS, TASKS, resolve
+
+for address in (
+    *(card.factory for card in MODELS),
+    *(card.factory for card in HEADS),
+    *(card.score for card in TASKS),
+    *(card.build for card in SURVEYS),
+):
+    resolve(address)
 
 ROOT = Path(__file__).parents[2]
 N_GALAXIES = 400
