@@ -46,8 +46,7 @@ def import_(
 
     with progress_bar("importing") as progress:
         survey, report = import_survey(spec, data_dir=data, folder=out, progress=progress)
-    for line in report.lines():
-        say(line)
+    say(report.text())
     say(f"{out}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
     return 0
 
@@ -60,6 +59,6 @@ def describe(
     """Describe a survey folder: modalities, targets, counts, splits, findings."""
     from benchmark.data import describe, describe_text, load_survey
 
-    survey = load_survey(folder)
-    typer.echo(json.dumps(describe(survey), indent=1) if as_json else describe_text(survey))
+    facts = describe(load_survey(folder))
+    typer.echo(json.dumps(facts, indent=1, allow_nan=False) if as_json else describe_text(facts))
     return 0
