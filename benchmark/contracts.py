@@ -318,11 +318,23 @@ class TaskCard:
 
 @dataclass(frozen=True)
 class SurveyCard:
-    """A survey that has a name: ``build`` is ``"module:attribute"`` of ``(folder, n_galaxies=, seed=, progress=)``."""
+    """A survey that has a name and is built on first use.
+
+    Attributes
+    ----------
+    build : ``"module:attribute"`` of a function ``(folder, n_galaxies=, seed=, progress=)``.
+    targets : ``"module:attribute"`` of its targets, a tuple of `Target`.
+    modalities : what it holds.
+    seconds_per_galaxy : rough building time on one core, for plans.
+    version : raised whenever its galaxies change.
+    """
 
     name: str
     build: str
+    targets: str
+    modalities: tuple[Modality, ...]
     summary: str
     version: str
+    seconds_per_galaxy: float
     licence: str = "BSD-3-Clause"
     references: tuple[Reference, ...] = ()

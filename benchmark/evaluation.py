@@ -24,6 +24,8 @@ __all__ = [
     "choose",
     "evaluate",
     "execute",
+    "find_survey",
+    "foreseen_facts",
     "named_survey_folder",
     "open_survey",
     "pending_cells",
@@ -97,29 +99,42 @@ def named_survey_folder(card: SurveyCard, n_galaxies: int, seed: int = 0) -> Pat
     return Path("surveys") / f"{card.name}-v{card.version}-n{n_galaxies}-seed{seed}"
 
 
-def open_survey(name: str, preset: str, n_galaxies: int | None = None, progress: Progress | None = None) -> Survey:
-    """Load a survey folder, or a named survey, which is built on first use.
+def find_survey(name: str, preset: str, n_galaxies: int | None = None) -> tuple[Path, SurveyCard | None, int]:
+    """Where a survey lies or will be built: its folder, its card if it is to be built, and its size then.
 
     Parameters
     ----------
     name : a registered name such as ``simulated``, or the path of a survey folder.
     preset : gives the size of a named survey unless ``n_galaxies`` does.
     n_galaxies : size of a named survey.
-    progress : called with (done, total) while the survey is built.
     """
     folder = Path(name)
     if (folder / "survey.toml").is_file():
         if n_galaxies is not None:
             raise UsageError(f"--n-galaxies {n_galaxies}: only for named surveys, {folder} is a survey folder")
-        return load_survey(folder)
+        return folder, None, 0
     if folder.is_dir() or "/" in name:
         raise UsageError(f"--survey {name}: no survey.toml there; give a survey folder or one of {_names(SURVEYS)}")
     card = SURVEYS[name]
     size = n_galaxies if n_galaxies is not None else PRESETS[preset].n_galaxies
     place = named_survey_folder(card, size)
-    if not (place / "survey.toml").is_file():
-        resolve(card.build)(place, n_galaxies=size, seed=0, progress=progress)
-    return load_survey(place)
+    return place, None if (place / "survey.toml").is_file() else card, size
+
+
+def open_survey(name: str, preset: str, n_galaxies: int | None = None, progress: Progress | None = None) -> Survey:
+    """Load a survey folder, or a named survey, which is built on first use; arguments as `find_survey`.
+
+    ``progress`` is called with (done, total) while the survey is built.
+    """
+    folder, card, size = find_survey(name, preset, n_galaxies)
+    if card is not None:
+        resolve(card.build)(folder, n_galaxies=size, seed=0, progress=progress)
+    return load_survey(folder)
+
+
+def foreseen_facts(card: SurveyCard, n_galaxies: int) -> SurveyFacts:
+    """Facts of a named survey that is not built yet, for a plan of what would be done."""
+    return SurveyFacts(card.name, card.version, "", card.modalities, resolve(card.targets), n_galaxies)
 
 
 def survey_facts(survey: Survey) -> SurveyFacts:

@@ -6,6 +6,9 @@ SURVEYS: tuple[SurveyCard, ...] = (
     SurveyCard(
         name="simulated",
         build="benchmark.simulator:build_survey",
+        targets="benchmark.simulator.labels:TARGETS",
+        modalities=("photometry",),
+        seconds_per_galaxy=0.002,
         summary="forward-simulated DESI-like galaxies with known truth: g, r, z photometry, five physical targets",
         version="1",
         references=(

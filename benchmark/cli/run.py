@@ -49,7 +49,7 @@ def run(
 
     What is done is kept: run again to go on, or to see the board.
     """
-    from benchmark.evaluation import Execution, choose, execute, open_survey, survey_facts
+    from benchmark.evaluation import Execution, choose, execute, find_survey, foreseen_facts, open_survey, survey_facts
     from benchmark.plan import plan_models
     from benchmark.store import Store
 
@@ -63,12 +63,18 @@ def run(
         budget_s=0.0 if only_cached else parse_duration("--budget", budget),
     )
     cards, task_cards, heads, supervised = choose(_names(models) or [], _names(tasks), _names(probes))
-    with progress_bar("building the survey") as progress:
-        opened = open_survey(survey, config.preset, n_galaxies, progress)
-    plan = plan_models(survey_facts(opened), cards, task_cards, heads, config, supervised=supervised, sources=sources)
-    store = Store(out or store_folder(opened.info.name, config.preset))
+    _, to_build, size = find_survey(survey, config.preset, n_galaxies)
+    if dry_run and to_build:
+        facts = foreseen_facts(to_build, size)
+    else:
+        with progress_bar("building the survey") as progress:
+            opened = open_survey(survey, config.preset, n_galaxies, progress)
+        facts = survey_facts(opened)
+    plan = plan_models(facts, cards, task_cards, heads, config, supervised=supervised, sources=sources)
+    store = Store(out or store_folder(facts.name, config.preset))
     if dry_run:
-        typer.echo(_plan_text(plan, store, execution, as_json))
+        build_s = to_build.seconds_per_galaxy * size if to_build else 0.0
+        typer.echo(_plan_text(plan, store, execution, build_s, as_json))
         return 0
     summary = execute_with_bar(plan, store, opened, execution, execute)
     _print_board(store, as_json)
@@ -159,14 +165,14 @@ def _print_board(store: Store, as_json: bool) -> None:
     typer.echo(render(leaderboard(store.folder), "json" if as_json else "table"))
 
 
-def _plan_text(plan: Plan, store: Store, execution: Execution, as_json: bool) -> str:
+def _plan_text(plan: Plan, store: Store, execution: Execution, build_s: float, as_json: bool) -> str:
     import json
 
     from benchmark.evaluation import pending_cells
 
     pending, n_workers = pending_cells(plan, store, execution.force), execution.n_workers
     names = {cell.name for cell in pending}
-    minutes = sum(cell.seconds for cell in pending) / max(n_workers, 1) / 60
+    minutes = (build_s + sum(cell.seconds for cell in pending) / max(n_workers, 1)) / 60
     memory_gb = 0.7 * max(n_workers, 1) + 2e-5 * plan.survey.n_galaxies  # torch and scikit-learn a worker, then draws
     if as_json:
         cells = [
@@ -174,8 +180,10 @@ def _plan_text(plan: Plan, store: Store, execution: Execution, as_json: bool) ->
             for cell in plan.cells
         ]
         absent = [vars(entry) for entry in plan.not_applicable]
-        return json.dumps({"cells": cells, "not_applicable": absent, "estimated_min": minutes}, indent=1)
-    lines = [f"{'cached' if cell.name not in names else 'to do':7}{cell.kind:8}{cell.name}" for cell in plan.cells]
+        facts = {"cells": cells, "not_applicable": absent, "estimated_min": minutes, "estimated_gb": memory_gb}
+        return json.dumps(facts | {"survey_to_build": build_s > 0}, indent=1)
+    lines = [f"to do  survey  {plan.survey.name}, {plan.survey.n_galaxies} galaxies"] if build_s else []
+    lines += [f"{'cached' if cell.name not in names else 'to do':7}{cell.kind:8}{cell.name}" for cell in plan.cells]
     lines += sorted({f"does not apply: {entry.model}: {entry.task}: {entry.reason}" for entry in plan.not_applicable})
     lines.append(
         f"{len(plan.cells)} cells on '{plan.survey.name}': "
