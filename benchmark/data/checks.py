@@ -36,9 +36,10 @@ def check_survey(survey: Survey) -> list[Finding]:
     -------
     Findings, errors first; what cannot be checked here is listed at level ``info``. Codes:
     ``mag_range``, ``mag_is_flux``, ``target_range``, ``target_unit``, ``sentinel``, ``missing``, ``constant``,
-    ``position_range``, ``position_repeat``, ``row_repeat``, ``image_repeat`` (``*_leak`` across splits),
-    ``image_empty``, ``image_not_finite``, ``image_altered``, ``split_missing``, ``split_small``, ``split_rule``,
-    ``targets_absent``, ``photometry_absent``, ``images_absent``, ``positions_absent``, ``rows_unchecked``.
+    ``position_range``, ``position_repeat``, ``row_repeat``, ``image_repeat``, ``image_empty``, ``image_not_finite``,
+    ``image_altered``, ``split_missing``, ``split_small``, ``split_rule``, ``targets_absent``, ``photometry_absent``,
+    ``images_absent``, ``positions_absent``, ``rows_unchecked``; repeats across splits are leaks: ``position_leak``,
+    ``row_leak``, ``image_leak``.
     """
     findings = [
         *_splits(survey),

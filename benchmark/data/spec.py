@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.contracts import GalaxybenchError, Target, UsageError
+from benchmark.data.infofile import parse_target, refuse_unknown_keys
 from benchmark.data.keep import filter_columns
-from benchmark.data.schema import SPLITS, parse_target, refuse_unknown_keys
+from benchmark.data.schema import SPLITS
 
 __all__ = ["DEBIASED", "ImageSpec", "ImportSpec", "SourceSpec", "read_spec"]
 

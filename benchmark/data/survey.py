@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, Modality, Target, UsageError
-from benchmark.data.schema import INFO_FILE, SPLITS, SurveyInfo, read_info
+from benchmark.data.infofile import INFO_FILE, read_info
+from benchmark.data.schema import SPLITS, SurveyInfo
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from benchmark.contracts import GalaxybenchError, UsageError
 from benchmark.data.catalogue import CATALOGUE_FILE, catalogue_digest, normalise_catalogue, write_catalogue
-from benchmark.data.schema import INFO_FILE, SPLITS, SurveyInfo, write_info
+from benchmark.data.infofile import INFO_FILE, write_info
+from benchmark.data.schema import SPLITS, SurveyInfo
 from benchmark.data.splits import split_digest
 from benchmark.data.survey import IMAGE_DTYPES, IMAGE_FILE, Survey, file_sha256, load_survey
 
@@ -106,7 +107,7 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
         what = foreign[0] if foreign else entries[0]
         raise UsageError(f"{folder} exists and holds {what}, which is no part of a survey: choose another folder")
     if not overwrite:
-        raise UsageError(f"{folder} already holds a survey: choose another folder, or ask to overwrite it")
+        raise UsageError(f"{folder} already holds a survey: choose another folder, or delete this one first")
 
 
 def _refuse_images(images: NDArray | ImageWriter | None, info: SurveyInfo, n_galaxies: int) -> None:

@@ -39,7 +39,9 @@ def survey_of(folder: Path, table: pd.DataFrame, images: np.ndarray | None = Non
 
 
 def found(survey: Survey) -> dict[str, Finding]:
-    return {finding.code: finding for finding in check_survey(survey)}
+    findings = {finding.code: finding for finding in check_survey(survey)}
+    assert all(f"``{code}``" in (check_survey.__doc__ or "") for code in findings), "a code that is not documented"
+    return findings
 
 
 def test_a_clean_survey_has_nothing_but_what_does_not_apply(tmp_path, clean) -> None:

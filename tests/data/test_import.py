@@ -101,8 +101,8 @@ def test_a_row_filter_keeps_and_counts_rows_but_does_not_renumber_them(data) -> 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_sentinels_become_missing_in_both_precisions(data, dtype) -> None:
     table = table_of(data)
-    table["gmag"] = table["gmag"].astype(dtype)
     table.loc[[2, 3], "gmag"] = 99.99
+    table["gmag"] = table["gmag"].astype(dtype)
     table.loc[4, "zspec"] = -99
     table.to_parquet(data / "galaxies.parquet")
     survey, _ = run(

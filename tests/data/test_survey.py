@@ -150,6 +150,7 @@ def test_images_that_do_not_fit_are_refused(tmp_path, info, catalogue, pixels, m
         ({"name": "../up"}, "must be letters"),
         ({"targets": (Target("z"), Target("z"))}, "names 'z' twice"),
         ({"targets": (Target("split"),)}, "'split': must not be"),
+        ({"targets": (Target("mag_r"),)}, "'mag_r': must not be"),
         ({"photometry_unit": "nanomaggy"}, "stores mag_ab"),
         ({"image_unit": "adu"}, "'adu': images are in nanomaggy or display_uint8"),
         ({"image_bands": ()}, "image_bands is empty"),
