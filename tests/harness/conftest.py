@@ -30,6 +30,7 @@ for address in (
     resolve(address)
 
 ROOT = Path(__file__).parents[2]
+PLUGINS = Path(__file__).parent / "plugins"
 N_GALAXIES = 400
 TARGETS = (
     Target("z", low=0.0),
@@ -53,9 +54,9 @@ def tiny_catalogue(n: int = N_GALAXIES) -> pd.DataFrame:
     return table
 
 
-def write_tiny(folder: Path, table: pd.DataFrame | None = None, name: str = "tiny") -> Survey:
+def write_tiny(folder: Path, table: pd.DataFrame | None = None, name: str = "tiny", split_rule: str = "hash") -> Survey:
     """A photometry survey in ``folder``."""
-    info = SurveyInfo(name=name, version="1", targets=TARGETS, photometry_bands=("g", "r", "z"))
+    info = SurveyInfo(name=name, version="1", targets=TARGETS, photometry_bands=("g", "r", "z"), split_rule=split_rule)
     return write_survey(folder, info, tiny_catalogue() if table is None else table)
 
 
