@@ -1,0 +1,133 @@
+"""The page itself: a template filled and written in one step, with a policy that lets it load nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from benchmark.contracts import MetricCard, TaskCard
+from benchmark.registry import METRICS, SURVEYS, TASKS
+from benchmark.report import panels
+from benchmark.report.contents import Contents, Part, read_contents
+from benchmark.report.tables import Table, absent_notes, task_tables
+from benchmark.store import Store, atomic_write
+
+__all__ = ["write_page"]
+
+_INTERVALS = {
+    "galaxies": "bootstrap over test galaxies",
+    "references": "range over other random reference points of the test",
+    "band": "distribution-free band (Massart 1990)",
+}
+_BETTER = {"higher": "higher is better", "lower": "lower is better", "zero": "closest to 0 is best"}
+_ROW_FIELDS = (
+    *("survey", "preset", "recipe", "model", "modality", "probe", "n_labels", "task", "target", "condition", "metric"),
+    *("value", "ci_low", "ci_high", "n", "floor", "seed_spread", "status", "error", "contamination"),
+)
+
+
+@dataclass(frozen=True)
+class _TaskSection:
+    card: TaskCard
+    tables: list[Table]
+    picture: panels.Picture | None
+
+
+@dataclass(frozen=True)
+class _PartSection:
+    part: Part
+    summary: str
+    tasks: list[_TaskSection]
+    redshift: list[Any]
+    calibration: list[Any]
+    absent: list[tuple[str, str, str]]
+
+
+def write_page(out: Path, path: Path) -> None:
+    """Write the board of a results store, redshift panels and calibration as one offline HTML file.
+
+    Parameters
+    ----------
+    out : results folder of a run. What failed in it, and artefacts that are missing or were altered, are stated on the
+        page.
+    path : the file to write, in a folder that exists; replaced in one step.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no scores.
+    GalaxybenchError
+        If a record cannot be read or the file cannot be written.
+    """
+    html = _page(read_contents(Path(out)), Store(Path(out)))
+    atomic_write(Path(path), lambda temporary: temporary.write_text(html, encoding="utf-8", errors="replace"))
+
+
+def _page(contents: Contents, store: Store) -> str:
+    style, script = (_template(name) for name in ("page.css", "page.js"))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    sections = [_part_section(part, store) for part in contents.parts]
+    return environment.from_string(_template("page.html.j2")).render(
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        contents=contents,
+        sections=sections,
+        metrics=_metrics(contents),
+        rows=[{name: row[name] for name in _ROW_FIELDS} for part in contents.parts for row in part.rows],
+        fields=_ROW_FIELDS,
+    )
+
+
+def _part_section(part: Part, store: Store) -> _PartSection:
+    tasks = []
+    for card in TASKS:
+        tables = task_tables(part, card.name)
+        if tables:
+            tasks.append(_TaskSection(card, tables, panels.headline_picture(part, card.name)))
+    return _PartSection(
+        part,
+        next((card.summary for card in SURVEYS if card.name == part.survey), ""),
+        tasks,
+        panels.redshift_panels(part, store),
+        panels.calibration_panels(part, store),
+        absent_notes(part),
+    )
+
+
+def _metrics(contents: Contents) -> list[tuple[MetricCard, str, str]]:
+    """(card, better, interval) in words of every metric on the page, in the order of the tasks."""
+    present = {row["metric"] for part in contents.parts for row in part.rows}
+    names = dict.fromkeys(name for card in TASKS for name in card.metrics if name in present)
+    return [
+        (card, _BETTER.get(card.better, f"closest to {card.nominal} is best"), _INTERVALS[card.interval])
+        for card in (METRICS[name] for name in names)
+    ]
+
+
+def _policy(style: str, script: str) -> str:
+    """Content security policy: nothing is loaded, and only these two texts style and run."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src 'sha256-{_digest(style)}'",
+            f"script-src 'sha256-{_digest(script)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _template(name: str) -> str:
+    return files("benchmark.report").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,230 @@
+"""Figures made from a results store, each with its words: redshift panels, coverage and PIT, interval plots."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.artefacts import Posterior, Predictions
+from benchmark.contracts import GalaxybenchError
+from benchmark.registry import METRICS, TASKS
+from benchmark.report import plots
+from benchmark.report.contents import Part, Record, Row
+from benchmark.report.tables import number
+from benchmark.store import Store
+from posteriors.scores.density import pit_values
+
+__all__ = ["Calibration", "Gap", "Panel", "Picture", "calibration_panels", "headline_picture", "redshift_panels"]
+
+_LEVEL = 0.05  # below this p-value the page says that a test rejects
+_NOMINAL = 0.68
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image and what it shows in words."""
+
+    source: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One model and probe in pictures."""
+
+    model: str
+    probe: str
+    labels: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Calibration(Panel):
+    """The calibration of one posterior.
+
+    Attributes
+    ----------
+    verdict : what the tests say, in a sentence.
+    tests : (name, value with range) of scores of the joint posterior.
+    targets : a line a target: its name, then coverage at 68 and 95 % and the PIT distance, with intervals.
+    """
+
+    verdict: str
+    tests: tuple[tuple[str, str], ...]
+    targets: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A panel that cannot be made, and why."""
+
+    model: str
+    probe: str
+    reason: str
+
+
+def headline_picture(part: Part, task: str) -> Picture | None:
+    """Interval plot of a task's headline score; None where no model has it."""
+    metric, target = TASKS[task].headline
+    card = METRICS[metric]
+    rows = [
+        row
+        for row in part.rows
+        if (row["task"], row["metric"], row["target"], row["condition"]) == (task, metric, target, None)
+        and row["value"] is not None
+    ]
+    if not rows:
+        return None
+    several = len({row["n_labels"] for row in rows}) > 1
+    dots = [
+        plots.Dot(_row_name(row, several), str(row["modality"]), row["value"], row["ci_low"], row["ci_high"])
+        for row in rows
+    ]
+    mark, mark_label = {"nominal": (card.nominal, "nominal"), "zero": (0.0, "zero")}.get(
+        card.better, (rows[0]["floor"], "floor")
+    )
+    direction = {"higher": " (higher is better)", "lower": " (lower is better)"}.get(card.better, "")
+    label = f"{metric}, {target}{direction}"
+    spoken = "; ".join(f"{dot.name} {_with_interval(row)}" for dot, row in zip(dots, rows, strict=True))
+    return _picture(
+        plots.interval_plot(dots, mark, mark_label, label),
+        f"{label} with 95 % intervals, best first: {spoken}. {mark_label} at {number(mark)}.",
+    )
+
+
+def redshift_panels(part: Part, store: Store) -> list[Panel | Gap]:
+    """Predicted against true redshift of every model and probe, all on the same axes."""
+    found = [(record, _read(store, record, Predictions.read)) for record in part.of_task("redshift")]
+    columns = {
+        id(record): (evidence.truth[:, 0], evidence.prediction[:, 0])
+        for record, content in found
+        if not isinstance(content, Gap)
+        for evidence in (content.select(["z"]),)
+    }
+    every = [truth[np.isfinite(truth)] for truth, _ in columns.values()]
+    limits = _redshift_limits(np.concatenate(every)) if every else (0.0, 1.0)
+    return [
+        content if isinstance(content, Gap) else _redshift_panel(record, *columns[id(record)], limits)
+        for record, content in found
+    ]
+
+
+def calibration_panels(part: Part, store: Store) -> list[Calibration | Gap]:
+    """Coverage, PIT and tests of every posterior."""
+    return [_calibration(record, store) for record in part.of_task("posterior")]
+
+
+def _redshift_panel(record: Record, truth: Any, predicted: Any, limits: tuple[float, float]) -> Panel:
+    known = np.isfinite(truth)
+    truth, predicted = truth[known], predicted[known]
+    scores = _scores(record)
+    title = [
+        f"{label} {_with_interval(scores[metric, 'z'])}"
+        for metric, label in (("sigma_nmad", "σ_NMAD"), ("bias", "bias"), ("outlier_fraction", "outliers"))
+        if (metric, "z") in scores
+    ]
+    model, probe, labels = _who(record)
+    outside = int(((predicted < limits[0]) | (predicted > limits[1])).sum())
+    alt = (
+        f"Predicted against true redshift of {truth.size:,} test galaxies, {model} ({probe}): {'; '.join(title)}. "
+        f"{outside} predictions lie outside of the axes and are drawn at their border."
+    )
+    picture = plots.redshift_plot(f"{model} · {probe}", title, truth, predicted, limits, reach=0.4)
+    return Panel(model, probe, labels, (_picture(picture, alt),))
+
+
+def _redshift_limits(truth: Any) -> tuple[float, float]:
+    """From the lowest to nearly the highest true redshift, so that a few far galaxies do not squeeze the rest."""
+    low, high = float(truth.min()), float(np.quantile(truth, 0.998))
+    margin = 0.04 * (high - low) or 0.05
+    return low - margin, high + margin
+
+
+def _calibration(record: Record, store: Store) -> Calibration | Gap:
+    evidence = _read(store, record, Posterior.read)
+    if isinstance(evidence, Gap):
+        return evidence
+    model, probe, labels = _who(record)
+    scores, n = _scores(record), len(evidence.target_id)
+    pit = pit_values(evidence.truth, evidence.draws, seed=record["config"]["bootstrap_seed"])
+    pictures = [_picture(plots.pit_plot(evidence.names, pit), _pit_alt(model, evidence.names, n))]
+    curve = record["details"].get("coverage_curve")
+    if curve:
+        largest = max(abs(ecp - level) for ecp, level in zip(curve["ecp"], curve["credibility"], strict=True))
+        alt = (
+            f"Expected coverage against credibility, {model} ({probe}), {n:,} test galaxies: the largest distance from "
+            f"the diagonal is {largest:.3f}."
+        )
+        pictures.insert(0, _picture(plots.coverage_plot(f"{model} · {probe}", curve), alt))
+    joint = ("tarp_p", "tarp_width_p", "nll_mixture")
+    tests = [(metric, _with_interval(scores[metric, "joint"])) for metric in joint if (metric, "joint") in scores]
+    targets = tuple(
+        (name, *(_with_interval(scores.get((metric, name))) for metric in ("coverage_68", "coverage_95", "pit_ks")))
+        for name in [*evidence.names, *(["mean"] if ("coverage_68", "mean") in scores else [])]
+    )
+    return Calibration(
+        model, probe, labels, tuple(pictures), _verdict(scores, evidence.names, n), tuple(tests), targets
+    )
+
+
+def _verdict(scores: dict[tuple[str, str], Any], names: Sequence[str], n: int) -> str:
+    """What the tests say, without more certainty than they give."""
+    target = "mean" if ("coverage_68", "mean") in scores else names[0]
+    coverage = scores.get(("coverage_68", target)) or {"ci_low": None, "ci_high": None}
+    low, high = coverage["ci_low"], coverage["ci_high"]
+    tested = {metric: scores.get((metric, "joint"), {}).get("value") for metric in ("tarp_p", "tarp_width_p")}
+    said = [f"{metric} is below {_LEVEL}" for metric, p in tested.items() if p is not None and p < _LEVEL]
+    if low is not None and high is not None and not low <= _NOMINAL <= high:
+        width = "too narrow" if high < _NOMINAL else "too wide"
+        said.append(f"the 68 % intervals hold {number(coverage['value'])} of the truths: they are {width}")
+    if said:
+        return f"Signs of miscalibration: {'; '.join(said)} (n = {n:,})."
+    if low is None or high is None:
+        return f"No test rejects calibration (n = {n:,})."
+    reach = (high - low) / 2
+    return f"No sign of miscalibration; with n = {n:,} an error below {reach:.3f} in the 68 % coverage stays unseen."
+
+
+def _read(store: Store, record: Record, read: Callable[[Any], Any]) -> Any:
+    """The artefact that a score was made from, or the gap it leaves."""
+    model, probe, _ = _who(record)
+    try:
+        return read(store.checked_artefact(record["needs"][0]))
+    except (GalaxybenchError, OSError, ValueError, KeyError, IndexError) as error:
+        return Gap(model, probe, str(error) if isinstance(error, GalaxybenchError) else f"cannot be read: {error}")
+
+
+def _pit_alt(model: str, names: Sequence[str], n: int) -> str:
+    return f"Histograms of the PIT values of {n:,} test galaxies by {model}, one each for {', '.join(names)}."
+
+
+def _picture(svg: str, alt: str) -> Picture:
+    return Picture("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), alt)
+
+
+def _scores(record: Record) -> dict[tuple[str, str], Any]:
+    return {(s["metric"], s["target"]): s for s in record["scores"] if s.get("condition") is None}
+
+
+def _with_interval(score: Row | None) -> str:
+    if score is None or score["value"] is None:
+        return "–"
+    if score["ci_low"] is None or score["ci_high"] is None:
+        return number(score["value"])
+    return f"{number(score['value'])} [{number(score['ci_low'])}, {number(score['ci_high'])}]"
+
+
+def _who(record: Record) -> tuple[str, str, str]:
+    n_labels = record["n_labels"]
+    return record["model"]["name"], str(record["probe"]), "" if n_labels is None else f"{n_labels:,} labels"
+
+
+def _row_name(row: Row, with_labels: bool) -> str:
+    parts: Iterable[str] = [row["model"], str(row["probe"])]
+    if with_labels and row["n_labels"] is not None:
+        parts = [*parts, f"{row['n_labels']:,}"]
+    return " · ".join(parts)

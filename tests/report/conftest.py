@@ -1,0 +1,107 @@
+"""A small results store with real scores of made-up predictions, written through `Store` as a run writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark.artefacts import Posterior, Predictions
+from benchmark.registry import METRICS, TASKS, resolve
+from benchmark.runner import base_record
+from benchmark.store import Store
+
+N_GALAXIES, N_DRAWS, N_RESAMPLES = 120, 60, 100
+TARGETS = ("z", "log10_mstar")
+NEEDS = {"redshift": "supervised", "properties": "supervised", "posterior": "flow"}
+
+
+class StoreMaker:
+    """Writes cells of a results store, one model after another.
+
+    Parameters
+    ----------
+    folder : the results folder.
+    survey : name of the survey.
+    """
+
+    def __init__(self, folder: Path, survey: str = "simulated") -> None:
+        self.store = Store(folder)
+        self.store.prepare()
+        self.survey = survey
+        rng = np.random.default_rng(5)
+        self.truth = np.column_stack([rng.uniform(0.02, 0.6, N_GALAXIES), rng.normal(10.5, 0.5, N_GALAXIES)])
+        self.training = np.column_stack([rng.uniform(0.02, 0.6, 300), rng.normal(10.5, 0.5, 300)])
+        self.target_id = np.arange(N_GALAXIES)
+
+    def cell(self, kind: str, model: str, probe: str | None, task: str | None = None, **more: Any) -> dict[str, Any]:
+        """The base record of a cell, done unless ``status`` says otherwise."""
+        safe = "".join(letter if letter.isalnum() else "_" for letter in model.lower())
+        name = "-".join(part for part in (kind, safe, probe, task) if part)
+        labels: dict[str, Any] = {"model": model, "modality": more.pop("modality", "photometry"), "probe": probe}
+        labels |= {"preset": "smoke", "recipe": "default", "seed": 0}
+        labels |= {"task": task, "task_version": TASKS[task].version} if task else {}
+        settings = {"model": {"name": model}, "ranked": list(TARGETS), "bootstrap_seed": 1}
+        cell = {"labels": labels, "settings": settings, "key": name, "name": name, "kind": kind, "needs": []}
+        survey = {"name": self.survey, "version": "1", "digest": "0" * 64}
+        record = base_record(cell | {"survey": survey}, more.pop("status", "done"), more.pop("reason", ""))
+        return record | more
+
+    def write(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Write a record and hand it back."""
+        self.store.write_record(record["name"], record)
+        return record
+
+    def add_model(self, model: str, scatter: float = 0.05, *, modality: str = "photometry", seed: int = 0) -> None:
+        """A model with predictions and a posterior of this relative scatter, scored on every task."""
+        rng = np.random.default_rng(seed)
+        width = scatter * self.truth.std(axis=0) / self.truth.std(axis=0)[0]
+        centre = self.truth + width * rng.normal(size=self.truth.shape)
+        draws = (centre + width * rng.normal(size=(N_DRAWS, *self.truth.shape))).astype(np.float32)
+        known: dict[str, Any] = {"target_id": self.target_id, "names": TARGETS, "truth": self.truth}
+        outputs = {
+            "supervised": (Predictions(**known, prediction=centre), ".parquet"),
+            "flow": (Posterior(**known, draws=draws), ".npz"),
+        }
+        for probe, (content, suffix) in outputs.items():
+            record = self.cell("predict", model, probe, modality=modality, n_labels=300)
+            path = self.store.path("outputs", record["name"] + suffix)
+            content.write(path)
+            self.write(record | {"artefacts": [self.store.artefact(path)]})
+        for task, probe in NEEDS.items():
+            self._add_score(model, modality, task, probe, outputs[probe][0])
+
+    def _add_score(self, model: str, modality: str, task: str, probe: str, content: Any) -> None:
+        names = ("z",) if task == "redshift" else TARGETS
+        columns = [TARGETS.index(name) for name in names]
+        scores, details = resolve(TASKS[task].score)(
+            content.select(names), self.training[:, columns], ranked=names, seed=1, n_resamples=N_RESAMPLES
+        )
+        record = self.cell("score", model, probe, task, modality=modality, n_labels=300, details=details)
+        predicted = self.cell("predict", model, probe)["name"]
+        self.write(record | {"scores": [vars(score) for score in scores], "needs": [predicted]})
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Callable[..., StoreMaker]:
+    """A maker of stores: ``make_store()``, or ``make_store(survey="stripe82")``."""
+    return lambda **options: StoreMaker(tmp_path / "store", **options)
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three models that are done, one whose prediction failed, and one that does not apply; not to be changed."""
+    maker = StoreMaker(tmp_path_factory.mktemp("report") / "store")
+    maker.add_model("Sharp", 0.02)
+    maker.add_model("Blurred", 0.15, modality="image", seed=1)
+    maker.add_model("Middling", 0.06, seed=2)
+    broken = maker.write(maker.cell("predict", "Broken", "knn", status="failed", reason="embedding has <NaN> & co"))
+    reason = f"needs {broken['name']}, which did not end well"
+    record = maker.cell("score", "Broken", "knn", "redshift", status="skipped", reason=reason)
+    maker.write(record | {"needs": [broken["name"]]})
+    maker.write(maker.cell("score", "Absent", None, "redshift", status="skipped", reason="the survey has no spectrum"))
+    assert {score for card in TASKS for score in card.metrics} <= {card.name for card in METRICS}
+    return maker.store.folder
