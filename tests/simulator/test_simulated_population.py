@@ -146,7 +146,7 @@ def learned(catalogue: SimulatedCatalogue) -> dict[str, float]:
 def test_photometry_tells_as_much_about_the_truth_as_specified(
     learned: dict[str, float], target: str, expected: float
 ) -> None:
-    assert learned[target] == pytest.approx(expected, abs=0.10)  # .08 of the model, .02-.04 from seed to seed
+    assert learned[target] == pytest.approx(expected, abs=0.09)  # .02-.04 from seed to seed, .05 of the model
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_photometry_tells_as_much_about_the_truth_as_specified(
 def test_photometry_tells_as_much_about_the_labels_as_specified(
     learned: dict[str, float], target: str, expected: float
 ) -> None:
-    assert learned[f"{target}_provabgs"] == pytest.approx(expected, abs=0.10)
+    assert learned[f"{target}_provabgs"] == pytest.approx(expected, abs=0.09)
 
 
 def test_positions_fill_the_rosettes_evenly(catalogue: SimulatedCatalogue) -> None:
