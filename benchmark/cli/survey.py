@@ -40,12 +40,13 @@ def import_(
         Path | None,
         typer.Option(help="Where relative paths start. Default: $GALAXYBENCH_REAL_DATA, else the spec's folder."),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the survey folder if it exists.")] = False,
 ) -> int:
     """Import tables and images into a survey folder."""
     from benchmark.data import import_survey
 
     with progress_bar("importing") as progress:
-        survey, report = import_survey(spec, data_dir=data, folder=out, progress=progress)
+        survey, report = import_survey(spec, data_dir=data, folder=out, progress=progress, overwrite=overwrite)
     say(report.text())
     say(f"{out}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
     return 0
