@@ -154,7 +154,14 @@ class Posterior:
             )
 
     def select(self, names: Sequence[str]) -> Posterior:
-        """The posterior itself: it is joint over all of its targets."""
-        if list(names) != list(self.names):
-            raise GalaxybenchError(f"a posterior over {', '.join(self.names)} cannot be scored on {', '.join(names)}")
-        return self
+        """The same galaxies, only these targets in this order; a density of more targets than these is left out."""
+        columns = [list(self.names).index(name) for name in names]
+        joint = self.member_log_prob is not None and len(columns) == len(self.names)
+        return Posterior(
+            self.target_id,
+            list(names),
+            self.truth[:, columns],
+            self.draws[:, :, columns],
+            self.member_log_prob if joint else None,
+            self.log_jacobian if joint else None,
+        )
