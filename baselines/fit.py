@@ -114,7 +114,7 @@ def fit_network(
     Raises
     ------
     ValueError
-        If no training row has a target, or validation rows are needed and none has one.
+        If no training row has a target, validation rows are needed and none has one, or the training diverged.
     """
     train = _labelled(inputs, target, seed, "training")
     selects = config.keep == "best" or config.patience is not None
@@ -132,7 +132,8 @@ def fit_network(
                 schedule.step()
             if held_out is None:
                 continue
-            validation_loss.append(_mean_loss(network, held_out))
+            loss = _mean_loss(network, held_out)
+            validation_loss.append(loss if np.isfinite(loss) else np.inf)  # argmin would take a NaN for the lowest
             best_epoch = int(np.argmin(validation_loss))
             if best_epoch == epoch:
                 best = copy.deepcopy(network.state_dict())  # a copy: state_dict alone is a view of the live weights
@@ -142,6 +143,11 @@ def fit_network(
     if config.keep == "best":
         network.load_state_dict(best)
         kept = int(np.argmin(validation_loss))
+    if not np.isfinite(validation_loss[kept] if config.keep == "best" else train_loss[kept]):
+        raise ValueError(
+            f"training diverged: the loss of epoch {kept} is not finite with learning_rate {config.learning_rate}; "
+            "lower it or look for extreme inputs"
+        )
     network.eval()
     return FitHistory(tuple(train_loss), tuple(validation_loss), kept)
 

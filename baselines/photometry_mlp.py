@@ -53,7 +53,10 @@ class PhotometryRegressor:
 
     Notes
     -----
-    Missing bands are put at the training mean. Targets are standardised per column over training rows.
+    Missing bands are put at the training mean. Targets are standardised per column over training rows. Colours and
+    the annealed learning rate were chosen on validation rows of Stripe 82: R2 .896 with 2,800 training galaxies, .873
+    without colours, .869 as published; with 23,351 galaxies .937, .931, .922. The published baseline is
+    ``colours=False, shared_scaling=True, learning_rate=5e-4, cosine=False``.
     """
 
     def __init__(
@@ -63,9 +66,9 @@ class PhotometryRegressor:
         shared_scaling: bool = False,
         epochs: int = 100,
         batch_size: int = 128,
-        learning_rate: float = 5e-4,
-        patience: int | None = 10,
-        cosine: bool = False,
+        learning_rate: float = 3e-3,
+        patience: int | None = None,
+        cosine: bool = True,
     ) -> None:
         self.hidden = tuple(hidden)
         self.config = FitConfig(

@@ -30,6 +30,11 @@ class MLPHead:
     inputs : how the embedding is scaled, see `InputScaling`.
     epochs, batch_size, learning_rate, optimiser, weight_decay, patience, keep, cosine : see `baselines.FitConfig`.
 
+    Notes
+    -----
+    The defaults were chosen on validation rows of real surveys: metallicity from 320 SDSS images in three embeddings,
+    redshift from 5,600 rows of Stripe 82 photometry.
+
     References
     ----------
     Parker et al. 2024, arXiv:2310.03024, section 4: one hidden layer of 32 (recipe ``paper``), while its released
@@ -39,16 +44,16 @@ class MLPHead:
     def __init__(
         self,
         hidden: Sequence[int] = (64, 64),
-        dropout: float = 0.0,
+        dropout: float = 0.2,
         inputs: HeadInputs = "standardised",
         epochs: int = 100,
         batch_size: int = 128,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         optimiser: Literal["adam", "adamw"] = "adamw",
-        weight_decay: float = 1e-2,
-        patience: int | None = 10,
+        weight_decay: float = 0.1,
+        patience: int | None = None,
         keep: Literal["best", "last"] = "best",
-        cosine: bool = False,
+        cosine: bool = True,
     ) -> None:
         if not 0 <= dropout < 1:
             raise ValueError(f"mlp: dropout {dropout}: must be from 0 to below 1")
@@ -127,6 +132,6 @@ CARD = HeadCard(
     factory="benchmark.heads.mlp:MLPHead",
     produces="predictions",
     summary="dense network on the frozen embedding, best validation epoch (few-shot)",
-    options={"smoke": {"epochs": 20}, "laptop": {"epochs": 100}, "paper": {"epochs": 200, "patience": 20}},
+    options={"smoke": {"epochs": 20}, "laptop": {"epochs": 100}, "paper": {"epochs": 200}},
     recipes={"paper": {**_ASTROCLIP, "hidden": (32,)}, "code": {**_ASTROCLIP, "hidden": (64, 64)}},
 )

@@ -164,3 +164,29 @@ def test_a_choice_on_validation_needs_validation_rows() -> None:
     assert history.validation_loss == ()
     with pytest.raises(ValueError, match="none of 20 training rows has a target"):
         fit_network(network(), inputs, target * np.nan, validation=empty, config=FitConfig(), seed=0)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_fit_that_diverges_says_so(keep: str) -> None:
+    inputs, target = problem(20)
+    config = FitConfig(epochs=3, patience=None, keep=keep)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="training diverged: the loss of epoch"):
+        fit_network(network(), inputs * 1e30, target, validation=(inputs * 1e30, target), config=config, seed=0)
+
+
+def test_an_epoch_whose_loss_is_not_a_number_is_never_the_best() -> None:
+    inputs, target = problem(40)
+    model, calls = network(), []
+
+    def poison(module: torch.nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor | None:
+        if module.training:
+            return None
+        calls.append(len(calls))
+        return output * float("nan") if len(calls) >= 3 else None
+
+    handle = model.register_forward_hook(poison)
+    config = FitConfig(epochs=5, batch_size=40, learning_rate=1e-3, patience=None)
+    history = fit_network(model, inputs, target, validation=problem(20, 1), config=config, seed=0)
+    handle.remove()
+    assert history.kept_epoch == 1
+    assert np.isfinite(predict_network(model, inputs)).all()

@@ -234,3 +234,13 @@ def test_a_context_needs_no_fit_and_reads_each_row_by_itself(name: str) -> None:
     context = model.context(rows)
     assert np.isfinite(context).all()
     np.testing.assert_array_equal(np.concatenate([model.context(rows[:11]), model.context(rows[11:])]), context)
+
+
+def test_recipes_of_the_photometry_network_are_the_published_ones() -> None:
+    for recipe in ("paper", "code"):
+        model = build("PhotometryMLP", "laptop", recipe)
+        assert (model.config.learning_rate, model.config.optimiser, model.config.cosine) == (5e-4, "adam", False)
+        assert model.hidden == (64, 64)
+        rows = magnitudes(100, 1, gaps=0.0)
+        model._features.fit(rows)
+        np.testing.assert_allclose(model._features.transform(rows), (rows - rows.mean()) / rows.std(), atol=1e-5)

@@ -225,7 +225,7 @@ def test_linear_on_a_constant_embedding_predicts_the_mean() -> None:
 
 VISIBLE = {
     "hidden": (8,),
-    "dropout": 0.3,
+    "dropout": 0.6,
     "inputs": "raw",
     "epochs": 3,
     "batch_size": 16,
@@ -234,7 +234,7 @@ VISIBLE = {
     "weight_decay": 1.0,
     "patience": 1,
     "keep": "last",
-    "cosine": True,
+    "cosine": False,
 }
 
 
