@@ -4,7 +4,7 @@ The law is k(lambda) / k(V) of Calzetti et al. 2000 (ApJ 533, 682, eq. 4) times 
 2009, A&A 507, 1793, without the 2175 A bump). The two screens are those of Charlot & Fall 2000 (ApJ 539, 718).
 
 Quiescent galaxies have a sixth of the dust of star-forming ones and .30 dex scatter (prototype: .4 and .42 dex, which
-left their red sequence .5 mag wide).
+left no red sequence to be seen).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 L(Ha) = 1.367e-12 erg (case B, 10^4 K: Kennicutt 1998, ARA&A 36, 189) times the share of the ionising photons Q(H0)
 that dust inside the HII regions leaves to the gas. That share is below .5 in the regions of nearby spirals (Inoue 2001,
-AJ 122, 1788, astro-ph/0106520); .6 is taken here since the youngest discs of the simulated survey are not as dusty, and
-brings equivalent widths of H-alpha to 20-50 A along the star-forming sequence.
+AJ 122, 1788, astro-ph/0106520); .6 is taken here, which
+brings equivalent widths of H-alpha to 20-50 A along the star-forming sequence (all photons: twice too much).
 
 Metal lines follow the gas metallicity 12 + log10(O/H) = 8.79 + .45 [M/H] with .08 dex scatter; [NII] as in Marino et
 al. 2013 (A&A 559, A114, eq. 4), [OIII], [OII] and [SII] as polynomials that trace the star-forming sequence, with one

@@ -32,7 +32,7 @@ MPC_CM = 3.0856775814913673e24
 
 SKY_NANOMAGGY = {"g": 0.03, "r": 0.06, "z": 0.14}  # 1 sigma of a small galaxy
 # of the flux: model magnitudes and extinction. A free knob: set so that photometric redshifts are as good as real ones
-# (R2 .66; the prototype, without lines in the bands, needed .022)
+# (R2 .63-.66; the prototype, without lines in the bands, needed .022)
 FLOOR = 0.015
 SIZE_SCALE_ARCSEC = 1.5
 MIN_BULGE_ARCSEC = 0.12
