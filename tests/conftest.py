@@ -10,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+# imports that leave traces are made here, so that no test is blamed for them: scikit-learn's moves the global
+# generator, torch's first optimiser imports sympy, which adds warning filters
+import sympy  # noqa: F401
 import torch
 
 torch.set_num_threads(1)  # two torch threads on two busy cores are far slower than one

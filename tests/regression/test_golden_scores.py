@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,9 +32,15 @@ def test_no_score_moved_by_more_than_rounding(rows: dict, golden: dict) -> None:
         # other kernels change float32 sums in the last digits, which training amplifies: a twentieth of the interval
         # of a fitted model's score, far less than anything a change of method does; a p-value may move further
         slack = (0.5 if key[-1].endswith("_p") else 0.05) * (old["ci_high"] - old["ci_low"]) + 1e-6
-        if new["n"] != old["n"] or abs(new["value"] - old["value"]) > slack or new["task_version"] != old["task_version"]:
+        if (
+            new["n"] != old["n"]
+            or abs(new["value"] - old["value"]) > slack
+            or new["task_version"] != old["task_version"]
+        ):
             moved.append(f"{' '.join(map(str, key))}: {old['value']:.4f} -> {new['value']:.4f} (slack {slack:.4f})")
-    assert not moved, "scores moved; if this is meant, raise a version and run tools/write_golden_scores.py:\n" + "\n".join(moved)
+    assert not moved, (
+        "scores moved; if this is meant, raise a version and run tools/write_golden_scores.py:\n" + "\n".join(moved)
+    )
 
 
 def test_the_floor_is_what_the_constant_model_reaches(rows: dict) -> None:
