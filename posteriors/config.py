@@ -18,8 +18,9 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 40,
         "learning_rate": 2e-2,
         "weight_decay": 0.1,
-        "max_steps": 2_000,
+        "max_steps": 1_500,
         "patience": 0,
+        "average": True,
     },
     "coupling": {
         "n_couplings": 3,
@@ -29,6 +30,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "weight_decay": 0.0,
         "max_steps": 10_000,
         "patience": 4,
+        "average": False,
     },
 }
 _AT_LEAST_ONE = (
@@ -58,19 +60,23 @@ class FlowEnsembleConfig:
     backend : ``"nflows"``: one nflows module for each member.
     members : number of flows, equally weighted in the mixture.
     n_components : most principal components any member of ``default`` sees.
-    n_couplings : rational-quadratic couplings of a member (default 2; coupling 3).
+    n_couplings : rational-quadratic couplings of a member (default 2; coupling 3); a single target has nothing to be
+        coupled with and gets one spline of the context.
     hidden : width of the couplings' residual networks (default 32; coupling 64).
     affine_hidden : tanh units of the conditional affine map of ``default``.
     n_blocks : gated residual blocks of each coupling's network.
     n_bins : bins of every spline, 2 to 100.
     tail_bound : splines act inside [-tail_bound, tail_bound] in standardised units and are the identity outside.
     epochs : most passes over the training rows (default 40; coupling 100).
-    batch_size : rows of a step; None: 256 (``default``) or 128 (``coupling``, and ``default`` below 2,000 rows).
+    batch_size : rows of a step; None: an eighth of the training rows, between 32 and 128; with ``default`` 256 from
+        2,000 rows on and 512 from 10,000.
     learning_rate, weight_decay : of AdamW (default 2e-2, 0.1; coupling 2e-3, 0).
     max_steps : most optimiser steps of a member; with many rows the epochs are cut down to it, and the cosine
-        schedule of ``default`` with them (default 2,000; coupling 10,000).
+        schedule of ``default`` with them (default 1,500; coupling 10,000).
     patience : ``coupling`` stops after so many epochs without a better validation NLL (4); ``default`` runs its
         schedule to the end, 0.
+    average : each epoch offers the running average of the weights over the last 50 steps, not the weights themselves
+        (default True; coupling False).
 
     Raises
     ------
@@ -94,6 +100,7 @@ class FlowEnsembleConfig:
     weight_decay: float = _RECIPE_VALUE
     max_steps: int = _RECIPE_VALUE
     patience: int = _RECIPE_VALUE
+    average: bool = _RECIPE_VALUE
 
     def __post_init__(self) -> None:
         if self.recipe not in _RECIPES:
@@ -109,6 +116,8 @@ class FlowEnsembleConfig:
         _check_integer("n_bins", self.n_bins, 2)
         if self.n_bins > 100:
             raise ValueError(f"n_bins = {self.n_bins}: 2 to 100 are allowed")
+        if not isinstance(self.average, bool):
+            raise ValueError(f"average = {self.average!r}: True or False is needed")
         if self.batch_size is not None:
             _check_integer("batch_size", self.batch_size, 2)
         for name, lowest in (("tail_bound", 1.0), ("learning_rate", 0.0), ("weight_decay", 0.0)):

@@ -6,20 +6,14 @@ import math
 
 import torch
 from nflows.nn.nets import ResidualNet
-from nflows.transforms import (
-    CompositeTransform,
-    PiecewiseRationalQuadraticCDF,
-    PiecewiseRationalQuadraticCouplingTransform,
-)
+from nflows.transforms import CompositeTransform
 from nflows.transforms.base import Transform
 from torch import Tensor, nn
 
 from posteriors.config import FlowEnsembleConfig
+from posteriors.splines import UNIT_SLOPE, MarginalSpline, SplineCoupling
 
 __all__ = ["ConditionalAffine", "ConditionalFlow", "make_flow"]
-
-_MIN_DERIVATIVE = 1e-3  # nflows' default; its splines have unit slope at this unnormalised derivative:
-_UNIT_SLOPE = math.log(math.exp(1 - _MIN_DERIVATIVE) - 1)
 
 
 class ConditionalAffine(Transform):
@@ -102,7 +96,7 @@ def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Con
     transforms: list[Transform] = []
     if config.recipe == "default":
         transforms.append(
-            PiecewiseRationalQuadraticCDF(
+            MarginalSpline(
                 shape=[n_targets],
                 num_bins=config.n_bins,
                 tails="linear",
@@ -111,7 +105,8 @@ def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Con
             )
         )
         transforms.append(ConditionalAffine(n_targets, n_context, config.affine_hidden))
-    transforms += [_make_coupling(config, n_targets, n_context, index) for index in range(config.n_couplings)]
+    n_couplings = config.n_couplings if n_targets > 1 else 1
+    transforms += [_make_coupling(config, n_targets, n_context, index) for index in range(n_couplings)]
     return ConditionalFlow(CompositeTransform(transforms), n_context)
 
 
@@ -127,9 +122,7 @@ def _make_coupling(config: FlowEnsembleConfig, n_targets: int, n_context: int, i
             network.final_layer.weight.mul_(0.1)
             bias = network.final_layer.bias.view(sum(mask), -1)
             bias[:, : 2 * config.n_bins] = 0
-            bias[:, 2 * config.n_bins :] = _UNIT_SLOPE
+            bias[:, 2 * config.n_bins :] = UNIT_SLOPE
         return network
 
-    return PiecewiseRationalQuadraticCouplingTransform(
-        mask, make_network, num_bins=config.n_bins, tails="linear", tail_bound=config.tail_bound
-    )
+    return SplineCoupling(mask, make_network, num_bins=config.n_bins, tails="linear", tail_bound=config.tail_bound)

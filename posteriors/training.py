@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from posteriors.config import FlowEnsembleConfig
 from posteriors.flows import ConditionalFlow, make_flow
 
 __all__ = ["Diverged", "Rows", "TrainedMember", "train_member"]
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 _CHUNK = 8_192  # rows of a validation pass
 
 
@@ -66,14 +70,17 @@ def train_member(
         torch.manual_seed(seed)
         flow = make_flow(config, train.target.shape[1], n_context)
     batch_size = min(_batch_size(config, len(train)), len(train))
-    steps_per_epoch = max(1, len(train) // batch_size)
+    steps_per_epoch = min(max(1, len(train) // batch_size), config.max_steps)
     n_epochs = max(1, min(config.epochs, config.max_steps // steps_per_epoch))
-    optimiser = torch.optim.AdamW(flow.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        flow.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _make_schedule(config, steps_per_epoch, n_epochs))
     generator = torch.Generator().manual_seed(seed)
+    averaged = AveragedModel(flow, multi_avg_fn=_running_average) if config.average else None
     best_epoch, best_nll, best_weights = -1, math.inf, {}
     for epoch in range(n_epochs):
-        for batch in _batches(len(train), batch_size, generator):
+        for batch in islice(_batches(len(train), batch_size, generator), steps_per_epoch):
             loss = -flow.log_prob(train.target[batch], train.context[batch]).mean()
             if not torch.isfinite(loss):
                 raise Diverged(f"training loss {loss.item()} in epoch {epoch}")
@@ -81,11 +88,14 @@ def train_member(
             loss.backward()
             optimiser.step()
             schedule.step()
-        nll = mean_nll(flow, validation)
+            if averaged is not None:
+                averaged.update_parameters(flow)
+        current = flow if averaged is None else cast("ConditionalFlow", averaged.module)
+        nll = _mean_nll(current, validation)
         on_epoch()
         if nll < best_nll:
             best_epoch, best_nll = epoch, nll
-            best_weights = {name: value.clone() for name, value in flow.state_dict().items()}
+            best_weights = {name: value.clone() for name, value in current.state_dict().items()}
         elif config.patience and epoch - best_epoch >= config.patience:
             break
     if best_epoch < 0:
@@ -95,7 +105,7 @@ def train_member(
 
 
 @torch.no_grad()
-def mean_nll(flow: ConditionalFlow, rows: Rows) -> float:
+def _mean_nll(flow: ConditionalFlow, rows: Rows) -> float:
     """Mean negative log density of the rows, summed in float64."""
     parts = zip(rows.target.split(_CHUNK), rows.context.split(_CHUNK), strict=True)
     return -sum(flow.log_prob(target, context).double().sum().item() for target, context in parts) / len(rows)
@@ -104,7 +114,15 @@ def mean_nll(flow: ConditionalFlow, rows: Rows) -> float:
 def _batch_size(config: FlowEnsembleConfig, n_rows: int) -> int:
     if config.batch_size is not None:
         return config.batch_size
-    return 256 if config.recipe == "default" and n_rows >= 2_000 else 128
+    if config.recipe == "coupling" or n_rows < 2_000:
+        return min(128, max(32, n_rows // 8))
+    return 256 if n_rows < 10_000 else 512
+
+
+def _running_average(averaged: _Tensors, current: _Tensors, n_averaged: Tensor | int) -> None:
+    """Exponential average of the weights over the last 50 steps, over fewer at the start."""
+    steps = float(n_averaged)
+    torch._foreach_lerp_(averaged, current, 1 - min(0.98, steps / (steps + 10)))
 
 
 def _batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

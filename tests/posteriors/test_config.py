@@ -1,0 +1,62 @@
+"""The configuration: complete, checked, and the same after a trip through JSON."""
+
+import json
+
+import pytest
+
+import posteriors
+from posteriors import FlowEnsembleConfig
+
+
+@pytest.mark.parametrize("recipe", ["default", "coupling"])
+def test_a_configuration_survives_json_and_says_all_of_what_is_used(recipe) -> None:
+    config = FlowEnsembleConfig(recipe=recipe, members=3, hidden=16)
+    again = FlowEnsembleConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config
+    assert [name for name, value in config.to_dict().items() if value is None] == ["batch_size"]
+
+
+def test_recipes_fill_in_their_own_values_and_given_ones_stay() -> None:
+    assert FlowEnsembleConfig().learning_rate == 2e-2
+    assert FlowEnsembleConfig(recipe="coupling").learning_rate == 2e-3
+    assert FlowEnsembleConfig(recipe="coupling", patience=0).patience == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": "best"}, "allowed are 'default', 'coupling'"),
+        ({"backend": "jax"}, "allowed is 'nflows'"),
+        ({"members": 0}, "members = 0"),
+        ({"members": 2.0}, "members = 2.0"),
+        ({"epochs": True}, "epochs = True"),
+        ({"n_bins": 101}, "2 to 100"),
+        ({"batch_size": 1}, "batch_size = 1"),
+        ({"learning_rate": 0.0}, "nothing would be learned"),
+        ({"learning_rate": float("nan")}, "finite number"),
+        ({"tail_bound": 0.5}, "tail_bound = 0.5"),
+        ({"average": 1}, "average = 1"),
+    ],
+)
+def test_values_out_of_range_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FlowEnsembleConfig(**changes)
+
+
+def test_unknown_options_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"options transforms: allowed are .*n_couplings"):
+        FlowEnsembleConfig.from_dict({"transforms": 5})
+
+
+def test_the_public_names_are_these_and_are_imported_on_use() -> None:
+    assert posteriors.__all__ == [
+        "FlowEnsemble",
+        "FlowEnsembleConfig",
+        "bootstrap_ci",
+        "expected_coverage",
+        "paired_bootstrap",
+    ]
+    for name in posteriors.__all__:
+        assert getattr(posteriors, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Flow'"):
+        _ = posteriors.Flow
