@@ -97,7 +97,7 @@ def base_record(cell: Mapping[str, Any], status: str = "failed", reason: str = "
         "details": {},
         "artefacts": [],
         "provenance": provenance(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
 
 
