@@ -59,7 +59,6 @@ def nearest(reference: ArrayLike, query: ArrayLike, k: int) -> Neighbours:
     centre = rows.mean(0)  # distances do not change, float32 products keep more digits
     rows, queries = rows - centre, queries - centre
     rows32, squares = rows.astype(np.float32), np.square(rows).sum(1)
-    largest = squares.max()
     index = np.empty((len(queries), k), dtype=np.int64)
     distance = np.empty((len(queries), k))
     step = max(1, _CHUNK_VALUES // len(rows))
@@ -71,8 +70,9 @@ def nearest(reference: ArrayLike, query: ArrayLike, k: int) -> Neighbours:
         found, exact = _order_exactly(rows, chunk, candidates, k)
         if n_candidates < len(rows):
             norms = np.square(chunk).sum(1)
-            error = _ROUNDING * (largest + norms)
-            for row in np.flatnonzero(exact[:, -1] - norms + error >= edge):
+            # a row of a larger norm than |query| + distance k is farther away than neighbour k, whatever its rounding
+            reach = np.square(np.sqrt(exact[:, -1]) + np.sqrt(norms))
+            for row in np.flatnonzero(exact[:, -1] - norms + _ROUNDING * (reach + norms) >= edge):
                 everyone = np.arange(len(rows))[None]
                 found[row], exact[row] = _order_exactly(rows, chunk[row : row + 1], everyone, k)
         index[start : start + step], distance[start : start + step] = found, np.sqrt(exact)

@@ -186,7 +186,8 @@ def _count_nearer(drawn: NDArray, true: Floats, points: Floats) -> tuple[NDArray
     for galaxies in _chunks(len(true), drawn.shape[0] * drawn.shape[2]):
         point = points[galaxies]
         limit = np.square(true[galaxies] - point).sum(1)
-        distance = np.square(drawn[:, galaxies] - point).sum(2)
+        offset = drawn[:, galaxies] - point.astype(drawn.dtype)  # float32 draws stay float32: half the memory traffic
+        distance = np.einsum("mnt,mnt->mn", offset, offset)
         nearer[galaxies] = (distance < limit).sum(0)
         tied[galaxies] = (distance == limit).sum(0)
     return nearer, tied
