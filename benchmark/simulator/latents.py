@@ -7,6 +7,7 @@ chunks (Salmon et al. 2011, SC11, doi:10.1145/2063384.2063405).
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.special import expit, ndtri
 
 from benchmark.simulator.selection import Proposal
 
-__all__ = ["DRAWS", "Block", "Latents", "draw_latents"]
+__all__ = ["DRAWS", "STREAMS", "Block", "Latents", "draw_latents"]
 
 Array = NDArray[np.float64]
 
@@ -33,31 +34,45 @@ DRAWS: tuple[str, ...] = (
 """One number each, in this order. Appending beyond a multiple of four lengthens the block and changes every galaxy:
 raise the survey's version then, or draw from another ``stream``."""
 
+STREAMS: dict[str, int] = {"galaxy": 0, "morphology": 1, "pixels": 2, "votes": 3, "sky": 4, "spectrum": 5}
+"""Purpose -> half of the generator's key: what is drawn for one purpose never moves what is drawn for another."""
+
 _WORDS_PER_COUNTER = 4
-_BLOCKS = -(-len(DRAWS) // _WORDS_PER_COUNTER)
-_COLUMN = {name: i for i, name in enumerate(DRAWS)}
 
 
 class Block:
-    """The random numbers of candidates ``first`` to ``first + n - 1``: one column for each name of `DRAWS`.
+    """The random numbers of candidates ``first`` to ``first + n - 1``: one column for each name.
 
     Parameters
     ----------
     seed : the survey's, 0 <= seed < 2**64.
     first, n : candidate numbers, >= 0.
-    stream : separates draws of other purposes from these (half of the key).
+    stream : separates draws of other purposes from these, see `STREAMS`.
+    names : of the columns; one tuple a stream, always the same.
+
+    Attributes
+    ----------
+    candidate : (n,) their numbers.
     """
 
-    def __init__(self, seed: int, first: int, n: int, *, stream: int = 0) -> None:
-        bits = np.random.Philox(key=(stream << 64) | seed, counter=first * _BLOCKS)
-        raw = bits.random_raw(n * _BLOCKS * _WORDS_PER_COUNTER).reshape(n, -1)
+    def __init__(self, seed: int, first: int, n: int, *, stream: int = 0, names: tuple[str, ...] = DRAWS) -> None:
+        blocks = -(-len(names) // _WORDS_PER_COUNTER)
+        bits = np.random.Philox(key=(stream << 64) | seed, counter=first * blocks)
+        raw = bits.random_raw(n * blocks * _WORDS_PER_COUNTER).reshape(n, -1)
         # 53 bits, centred in their cells: never 0 or 1, so that ndtri stays finite
         self._uniform = np.ascontiguousarray(((raw >> np.uint64(11)).astype(np.float64) + 0.5).T * 2.0**-53)
+        self._column = {name: i for i, name in enumerate(names)}
         self.candidate = np.arange(first, first + n, dtype=np.int64)
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Block:
+        """The same numbers of some of the candidates."""
+        chosen = copy(self)
+        chosen._uniform, chosen.candidate = np.ascontiguousarray(self._uniform[:, rows]), self.candidate[rows]
+        return chosen
 
     def uniform(self, name: str) -> Array:
         """(n,) even in (0, 1)."""
-        return self._uniform[_COLUMN[name]]
+        return self._uniform[self._column[name]]
 
     def normal(self, name: str, mean: Array | float = 0.0, scatter: Array | float = 1.0) -> Array:
         """(n,) Gaussian by the inverse distribution function: one number in, one number out."""
@@ -76,6 +91,7 @@ class Latents:
     ----------
     z : redshift, .01 to .6.
     log10_mstar : log10 of the surviving stellar mass / Msun, 8 to 12.
+    dense : lives in a group.
     quiescent : star formation has ended; transition : it is ending (massive star-forming galaxies only).
     bulge_fraction : share of the surviving mass in the bulge, 0 to .98.
     cos_inclination : of the disc, 0 (edge-on) to 1.
@@ -84,6 +100,7 @@ class Latents:
 
     z: Array
     log10_mstar: Array
+    dense: NDArray[np.bool_]
     quiescent: NDArray[np.bool_]
     transition: NDArray[np.bool_]
     bulge_fraction: Array
@@ -118,6 +135,7 @@ def draw_latents(block: Block, proposal: Proposal) -> Latents:
     return Latents(
         z=z,
         log10_mstar=log10_mstar,
+        dense=dense,
         quiescent=quiescent,
         transition=transition,
         bulge_fraction=bulge_fraction,

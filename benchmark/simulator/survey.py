@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,10 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, Progress, Target, UsageError
 from benchmark.data import Survey, SurveyInfo, hash_split, write_survey
-from benchmark.simulator import cosmology, labels, lines, photometry, selection, sky
-from benchmark.simulator.dust import draw_dust
-from benchmark.simulator.latents import Block, draw_latents
-from benchmark.simulator.metallicity import draw_metallicity
+from benchmark.simulator import cosmology, labels, photometry, selection, sky
+from benchmark.simulator.candidates import draw_candidates, proposal
 from benchmark.simulator.pack import TemplatePack, load_pack
-from benchmark.simulator.sfh import SFR_WINDOW_GYR, AgeBins, draw_history
+from benchmark.simulator.sfh import SFR_WINDOW_GYR
 
 __all__ = ["MAX_GALAXIES", "MAX_SEED", "SURVEY_VERSION", "SimulatedCatalogue", "build_survey", "simulate"]
 
@@ -91,25 +88,18 @@ def simulate(n_galaxies: int, seed: int = 0, progress: Progress | None = None) -
 
 def simulate_candidates(seed: int, first: int, n: int, pack: TemplatePack) -> dict[str, NDArray]:
     """Columns of those among candidates ``first`` to ``first + n - 1`` that the survey keeps, by name."""
-    block = Block(seed, first, n)
-    latents = draw_latents(block, _proposal())
-    history = draw_history(block, latents, AgeBins(pack.age_gyr))
-    metallicity = draw_metallicity(block, latents, pack)
-    dust = draw_dust(block, latents)
-    line_luminosity = lines.draw_lines(block, latents, history, metallicity, dust, _line_templates(pack))
-    stars = photometry.stellar_fluxes(latents, history, metallicity, dust, photometry.band_tables(pack))
-    flux = stars.sum(axis=1) + photometry.line_fluxes(latents.z, line_luminosity, pack)
-
+    drawn = draw_candidates(seed, first, n, pack)
+    drawn = drawn.take(drawn.kept)
+    block, latents = drawn.block, drawn.latents
     r = pack.bands.index("r")
-    mag_r = 22.5 - 2.5 * np.log10(flux[:, r])
-    radius = photometry.effective_radius_arcsec(latents, stars[:, 0, r] / stars[:, :, r].sum(axis=1))
-    mag, mag_err = photometry.magnitudes(*photometry.observe(block, flux, radius, pack.bands))
-    truth = labels.true_labels(latents, history, metallicity)
-    fitted = labels.provabgs_labels(block, truth, mag_r)
+    radius = photometry.effective_radius_arcsec(latents, drawn.stars[:, 0, r] / drawn.stars[:, :, r].sum(axis=1))
+    mag, mag_err = photometry.magnitudes(*photometry.observe(block, drawn.flux, radius, pack.bands))
+    truth = labels.true_labels(latents, drawn.history, drawn.metallicity)
+    fitted = labels.provabgs_labels(block, truth, drawn.mag_r)
     ra, dec = sky.draw_positions(block)
-    columns: dict[str, NDArray] = {
+    return {
         "candidate": block.candidate,
-        "beats_envelope": _proposal().beats_envelope(latents.log10_mstar, latents.z, mag_r),
+        "beats_envelope": proposal().beats_envelope(latents.log10_mstar, latents.z, drawn.mag_r),
         "ra": ra,
         "dec": dec,
         **{f"mag_{band}": mag[:, i] for i, band in enumerate(pack.bands)},
@@ -118,8 +108,6 @@ def simulate_candidates(seed: int, first: int, n: int, pack: TemplatePack) -> di
         **fitted,
         "ssfr_astroclip": labels.ssfr_astroclip(fitted),
     }
-    kept = selection.accept(mag_r, block.uniform("faint"))
-    return {name: column[kept] for name, column in columns.items()}
 
 
 def build_survey(folder: Path, n_galaxies: int = 4000, seed: int = 0, progress: Progress | None = None) -> Survey:
@@ -141,16 +129,6 @@ def build_survey(folder: Path, n_galaxies: int = 4000, seed: int = 0, progress: 
         facts=catalogue.facts,
     )
     return write_survey(folder, info, catalogue.frame)
-
-
-@lru_cache(maxsize=1)
-def _proposal() -> selection.Proposal:
-    return selection.Proposal()
-
-
-@lru_cache(maxsize=2)
-def _line_templates(pack: TemplatePack) -> lines.LineTemplates:
-    return lines.LineTemplates(pack)
 
 
 def _facts(

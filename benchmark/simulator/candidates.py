@@ -1,0 +1,121 @@
+"""Candidate galaxies: everything about them that is decided before pixels are made.
+
+Images, spectra and votes of a galaxy start from here; a chunk of candidates is made again wherever it is needed, since
+that costs less than to store or to send it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.simulator import lines, photometry, selection
+from benchmark.simulator.dust import Dust, draw_dust
+from benchmark.simulator.latents import Block, Latents, draw_latents
+from benchmark.simulator.metallicity import Metallicity, draw_metallicity
+from benchmark.simulator.pack import TemplatePack
+from benchmark.simulator.sfh import AgeBins, History, draw_history
+
+__all__ = ["Candidates", "draw_candidates", "proposal"]
+
+Array = NDArray[np.float64]
+_Record = TypeVar("_Record", Latents, History, Metallicity, Dust)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """n candidate galaxies of one survey.
+
+    Attributes
+    ----------
+    seed : the survey's.
+    block : their random numbers of the stream ``galaxy``; ``block.candidate`` (n,) are their numbers.
+    latents, history, metallicity, dust : their physics.
+    line_luminosity : (n, 16) erg/s of the lines in `lines.LINES`, behind dust.
+    stars : (n, 2, n_bands) noise-free flux of bulge and disc stars, nanomaggies.
+    line_flux : (n, n_bands) what the lines add to the disc, nanomaggies.
+    mag_r : (n,) noise-free total r magnitude, AB.
+    kept : (n,) True where the survey keeps the candidate.
+    """
+
+    seed: int
+    block: Block
+    latents: Latents
+    history: History
+    metallicity: Metallicity
+    dust: Dust
+    line_luminosity: Array
+    stars: Array
+    line_flux: Array
+    mag_r: Array
+    kept: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.mag_r)
+
+    @property
+    def flux(self) -> Array:
+        """(n, n_bands) noise-free total flux, nanomaggies."""
+        return self.stars.sum(axis=1) + self.line_flux
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
+        """Some of the candidates: ``rows`` (n,) True or False, or row numbers."""
+        return Candidates(
+            seed=self.seed,
+            block=self.block.take(rows),
+            latents=_take(self.latents, rows),
+            history=_take(self.history, rows),
+            metallicity=_take(self.metallicity, rows),
+            dust=_take(self.dust, rows),
+            line_luminosity=self.line_luminosity[rows],
+            stars=self.stars[rows],
+            line_flux=self.line_flux[rows],
+            mag_r=self.mag_r[rows],
+            kept=self.kept[rows],
+        )
+
+
+def draw_candidates(seed: int, first: int, n: int, pack: TemplatePack) -> Candidates:
+    """Candidates ``first`` to ``first + n - 1`` of the survey of a seed; each is the same in every such range."""
+    block = Block(seed, first, n)
+    latents = draw_latents(block, proposal())
+    history = draw_history(block, latents, AgeBins(pack.age_gyr))
+    metallicity = draw_metallicity(block, latents, pack)
+    dust = draw_dust(block, latents)
+    line_luminosity = lines.draw_lines(block, latents, history, metallicity, dust, _line_templates(pack))
+    stars = photometry.stellar_fluxes(latents, history, metallicity, dust, photometry.band_tables(pack))
+    line_flux = photometry.line_fluxes(latents.z, line_luminosity, pack)
+    r = pack.bands.index("r")
+    mag_r = 22.5 - 2.5 * np.log10(stars[:, :, r].sum(axis=1) + line_flux[:, r])
+    return Candidates(
+        seed=seed,
+        block=block,
+        latents=latents,
+        history=history,
+        metallicity=metallicity,
+        dust=dust,
+        line_luminosity=line_luminosity,
+        stars=stars,
+        line_flux=line_flux,
+        mag_r=mag_r,
+        kept=selection.accept(mag_r, block.uniform("faint")),
+    )
+
+
+@lru_cache(maxsize=1)
+def proposal() -> selection.Proposal:
+    """What candidates are drawn from, computed once in a process."""
+    return selection.Proposal()
+
+
+@lru_cache(maxsize=2)
+def _line_templates(pack: TemplatePack) -> lines.LineTemplates:
+    return lines.LineTemplates(pack)
+
+
+def _take(record: _Record, rows: NDArray[np.bool_] | NDArray[np.intp]) -> _Record:
+    return replace(record, **{field.name: getattr(record, field.name)[rows] for field in fields(record)})
