@@ -1,4 +1,4 @@
-"""Survey folders: facts, catalogue, images, splits, checks and import.
+"""Survey folders: facts, catalogue, images, spectra, splits, checks and import.
 
 Names are loaded when they are first used: planning reads ``survey.toml`` alone and should not wait for pandas.
 """
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from benchmark.data.splits import hash_split
     from benchmark.data.survey import Survey, load_survey
     from benchmark.data.views import inputs, rgb_stretch
-    from benchmark.data.writing import ImageWriter, write_survey
+    from benchmark.data.writing import ImageWriter, SpectrumWriter, write_survey
 
 __all__ = [
     "SPLITS",
     "ImageWriter",
     "ImportReport",
+    "SpectrumWriter",
     "Survey",
     "SurveyInfo",
     "check_survey",
@@ -39,6 +40,7 @@ _HOME = {
     "SPLITS": "schema",
     "ImageWriter": "writing",
     "ImportReport": "importing",
+    "SpectrumWriter": "writing",
     "Survey": "survey",
     "SurveyInfo": "schema",
     "check_survey": "checks",

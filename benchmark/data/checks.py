@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -11,18 +10,17 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from benchmark.contracts import Finding, Target
+from benchmark.data.array_checks import check_images, check_spectra
+from benchmark.data.findings import LEAK_ERROR_SHARE, finding_about, pairs_within, repeats
 from benchmark.data.splits import hash_split
-from benchmark.data.survey import IMAGE_FILE, Survey, file_sha256
+from benchmark.data.survey import Survey
 
 __all__ = ["SENTINELS", "check_survey"]
 
 SENTINELS = (-9999.0, -999.0, -99.0, -99.9, -99.99, 99.0, 99.9, 99.99, 999.0)
 MAG_RANGE = (-5.0, 40.0)
 SAME_POSITION_ARCSEC = 0.5
-LEAK_ERROR_SHARE = 0.01  # of the test galaxies: below it a repeat is worth a look, above it scores are not
 SCORED = ("train", "validation", "test")
-IMAGES_AT_ONCE = 256
-EXAMPLES = 5
 
 
 def check_survey(survey: Survey) -> list[Finding]:
@@ -30,16 +28,18 @@ def check_survey(survey: Survey) -> list[Finding]:
 
     Parameters
     ----------
-    survey : read whole, images in pieces.
+    survey : read whole, images and spectra in pieces.
 
     Returns
     -------
     Findings, errors first; what cannot be checked here is listed at level ``info``. Codes:
     ``mag_range``, ``mag_is_flux``, ``target_range``, ``target_unit``, ``sentinel``, ``missing``, ``constant``,
     ``position_range``, ``position_repeat``, ``row_repeat``, ``image_repeat``, ``image_empty``, ``image_not_finite``,
-    ``image_altered``, ``split_missing``, ``split_small``, ``split_rule``, ``targets_absent``, ``photometry_absent``,
-    ``images_absent``, ``positions_absent``, ``rows_unchecked``; repeats across splits are leaks: ``position_leak``,
-    ``row_leak``, ``image_leak``.
+    ``image_altered``, ``spectrum_altered``, ``spectrum_not_finite``, ``spectrum_ivar``, ``spectrum_empty``,
+    ``spectrum_unit``, ``spectrum_wave``, ``spectrum_repeat``, ``split_missing``, ``split_small``, ``split_rule``,
+    ``targets_absent``, ``photometry_absent``, ``images_absent``, ``spectra_absent``, ``positions_absent``,
+    ``rows_unchecked``; repeats across splits are leaks: ``position_leak``, ``row_leak``, ``image_leak``,
+    ``spectrum_leak``.
     """
     findings = [
         *_splits(survey),
@@ -48,15 +48,10 @@ def check_survey(survey: Survey) -> list[Finding]:
         *_columns(survey),
         *_positions(survey),
         *_rows(survey),
-        *_images(survey),
+        *check_images(survey),
+        *check_spectra(survey),
     ]
     return sorted(findings, key=lambda finding: ("error", "warning", "info").index(finding.level))
-
-
-def _finding(survey: Survey, level: str, code: str, message: str, found: NDArray[np.bool_]) -> Finding:
-    """Return a finding about the galaxies where ``found`` is True."""
-    examples = tuple(str(galaxy) for galaxy in survey.target_id[found][:EXAMPLES])
-    return Finding(level, code, message, int(found.sum()), examples)  # type: ignore[arg-type]
 
 
 def _splits(survey: Survey) -> Iterator[Finding]:
@@ -75,7 +70,7 @@ def _splits(survey: Survey) -> Iterator[Finding]:
         other = (survey.split != hash_split(survey.target_id)) & (survey.split != "unlabelled")
         if other.any():
             message = "split_rule is hash but these galaxies are elsewhere than the hash of their id says"
-            yield _finding(survey, "warning", "split_rule", message, other)
+            yield finding_about(survey, "warning", "split_rule", message, other)
 
 
 def _photometry(survey: Survey) -> Iterator[Finding]:
@@ -92,11 +87,11 @@ def _photometry(survey: Survey) -> Iterator[Finding]:
             message = (
                 f"mag_{band} looks like fluxes (median {median:.4g}, 99 % below {high:.4g}): convert to AB magnitudes"
             )
-            yield _finding(survey, "error", "mag_is_flux", message, np.isfinite(mag))
+            yield finding_about(survey, "error", "mag_is_flux", message, np.isfinite(mag))
         outside = (mag < MAG_RANGE[0]) | (mag > MAG_RANGE[1])
         if outside.any():
             message = f"mag_{band} outside {MAG_RANGE[0]:g} to {MAG_RANGE[1]:g}: no AB magnitudes of galaxies"
-            yield _finding(survey, "error", "mag_range", message, outside)
+            yield finding_about(survey, "error", "mag_range", message, outside)
 
 
 def _targets(survey: Survey) -> Iterator[Finding]:
@@ -110,7 +105,7 @@ def _targets(survey: Survey) -> Iterator[Finding]:
         outside = (values < low) | (values > high)
         if outside.any():
             message = f"{target.name} outside its limits {low:g} to {high:g}"
-            yield _finding(survey, "error", "target_range", message, outside)
+            yield finding_about(survey, "error", "target_range", message, outside)
 
 
 # plausible values of quantities with a known name, and what other values usually are
@@ -133,12 +128,12 @@ def _target_units(survey: Survey, target: Target, values: NDArray[np.float64]) -
         if odd.any():
             level = "error" if odd.sum() > LEAK_ERROR_SHARE * np.isfinite(values).sum() else "warning"
             message = f"{target.name} outside {low:g} to {high:g} ({what})"
-            yield _finding(survey, level, "target_unit", message, odd)
+            yield finding_about(survey, level, "target_unit", message, odd)
     elif target.log_base != "none":
         odd = np.abs(values) > LARGEST_LOG10 * (np.log(10) if target.log_base == "e" else 1.0)
         if odd.any():
             message = f"{target.name} is said to be a logarithm (base {target.log_base}) but looks linear"
-            yield _finding(survey, "error", "target_unit", message, odd)
+            yield finding_about(survey, "error", "target_unit", message, odd)
 
 
 def _numbers(survey: Survey) -> Iterator[tuple[str, NDArray[np.float64]]]:
@@ -161,14 +156,14 @@ def _columns(survey: Survey) -> Iterator[Finding]:
         if left.any():
             which = ", ".join(f"{mark:g}" for mark in np.unique(values[left]))
             message = f"{name} holds {which}, which usually means no value: list it under missing and import again"
-            yield _finding(survey, level, "sentinel", message, left)
+            yield finding_about(survey, level, "sentinel", message, left)
         if not known.all():
             share = 1 - known.mean()
             level = "error" if not known.any() and name in essential else "warning" if share > 0.5 else "info"
-            yield _finding(survey, level, "missing", f"{name} is missing for {share:.2%} of the galaxies", ~known)
+            yield finding_about(survey, level, "missing", f"{name} is missing for {share:.2%} of the galaxies", ~known)
         if known.sum() > 1 and np.ptp(values[known]) == 0:
             level = "error" if name in essential else "info"
-            yield _finding(survey, level, "constant", f"{name} is {values[known][0]:g} for every galaxy", known)
+            yield finding_about(survey, level, "constant", f"{name} is {values[known][0]:g} for every galaxy", known)
 
 
 def _positions(survey: Survey) -> Iterator[Finding]:
@@ -179,14 +174,14 @@ def _positions(survey: Survey) -> Iterator[Finding]:
         return
     outside = known & ((ra < 0) | (ra > 360) | (np.abs(dec) > 90))
     if outside.any():
-        yield _finding(
+        yield finding_about(
             survey, "error", "position_range", "ra outside 0 to 360 or dec outside -90 to 90 degrees", outside
         )
     lon, lat = np.radians(ra[known]), np.radians(dec[known])
     xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     chord = 2 * np.sin(np.radians(SAME_POSITION_ARCSEC / 3600) / 2)
     pairs = np.flatnonzero(known)[cKDTree(xyz).query_pairs(chord, output_type="ndarray")]
-    yield from _repeats(survey, "position", f"galaxies within {SAME_POSITION_ARCSEC} arcsec of another", pairs)
+    yield from repeats(survey, "position", f"galaxies within {SAME_POSITION_ARCSEC} arcsec of another", pairs)
 
 
 def _rows(survey: Survey) -> Iterator[Finding]:
@@ -199,62 +194,6 @@ def _rows(survey: Survey) -> Iterator[Finding]:
     values = survey.catalogue[names].to_numpy(dtype=np.float64)
     rows = np.flatnonzero(np.isfinite(values).sum(axis=1) >= 2)
     groups = np.asarray(pd.util.hash_pandas_object(survey.catalogue[names], index=False), dtype=np.uint64)
-    yield from _repeats(survey, "row", "galaxies with the same magnitudes and targets as another", _pairs(groups, rows))
-
-
-def _images(survey: Survey) -> Iterator[Finding]:
-    if survey.images is None:
-        yield Finding("info", "images_absent", "no images: pixels are not checked")
-        return
-    if file_sha256(survey.folder / IMAGE_FILE) != survey.info.files[IMAGE_FILE]:
-        yield Finding(
-            "error", "image_altered", f"{IMAGE_FILE} was altered since it was written: import or build it again"
-        )
-    digests, empty, broken = [], [], []
-    for start in range(0, survey.n_galaxies, IMAGES_AT_ONCE):
-        block = np.asarray(survey.images[start : start + IMAGES_AT_ONCE])
-        flat = block.reshape(len(block), -1)
-        digests += [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in flat]
-        empty.append((flat == flat[:, :1]).all(axis=1))
-        broken.append(~np.isfinite(flat).all(axis=1))
-    empty_rows, broken_rows = np.concatenate(empty), np.concatenate(broken)
-    if empty_rows.any():
-        message = "images with one value in every pixel: there is nothing to see"
-        yield _finding(survey, _level(survey, empty_rows), "image_empty", message, empty_rows)
-    if broken_rows.any():
-        yield _finding(survey, "error", "image_not_finite", "images with NaN or infinite pixels", broken_rows)
-    groups = np.frombuffer(b"".join(digests), dtype=np.uint64)
-    pairs = _pairs(groups, np.flatnonzero(~empty_rows))
-    yield from _repeats(survey, "image", "galaxies with the same image as another", pairs)
-
-
-def _pairs(groups: NDArray[np.uint64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (p, 2) rows: each with the next of its group, and with the first."""
-    order = rows[np.argsort(groups[rows], kind="stable")]
-    same = groups[order][1:] == groups[order][:-1]
-    first = np.searchsorted(groups[order], groups[order[1:]][same])
-    neighbours = np.stack([order[:-1][same], order[1:][same]], axis=1)
-    return np.concatenate([neighbours, np.stack([order[first], order[1:][same]], axis=1)])
-
-
-def _repeats(survey: Survey, what: str, message: str, pairs: NDArray[np.int64]) -> Iterable[Finding]:
-    """Yield one finding for repeats within a split and one for repeats across splits (leaks)."""
-    if not len(pairs):
-        return
-    split = survey.split
-    across = (split[pairs[:, 0]] != split[pairs[:, 1]]) & np.isin(split[pairs], ("validation", "test")).any(axis=1)
-    leaked = np.zeros(survey.n_galaxies, dtype=bool)
-    leaked[pairs[across].ravel()] = True
-    inside = np.zeros(survey.n_galaxies, dtype=bool)
-    inside[pairs[~across].ravel()] = True
-    inside &= ~leaked
-    if leaked.any():
-        text = f"{message}, in another split: what is tested was seen in training"
-        yield _finding(survey, _level(survey, leaked), f"{what}_leak", text, leaked)
-    if inside.any():
-        yield _finding(survey, "warning", f"{what}_repeat", message, inside)
-
-
-def _level(survey: Survey, found: NDArray[np.bool_]) -> str:
-    test = np.isin(survey.split, ("validation", "test"))
-    return "error" if (found & test).sum() > LEAK_ERROR_SHARE * max(int(test.sum()), 1) else "warning"
+    yield from repeats(
+        survey, "row", "galaxies with the same magnitudes and targets as another", pairs_within(groups, rows)
+    )

@@ -28,7 +28,7 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
     Returns
     -------
     Keys ``name, version, digest, simulated, licence, reference, split_rule, modalities, n_galaxies, counts,
-    photometry, images, votes, targets, facts, findings``; what the survey lacks is null or empty.
+    photometry, images, spectra, votes, targets, facts, findings``; what the survey lacks is null or empty.
     """
     info = survey.info
     images = None
@@ -40,6 +40,10 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
             "unit": info.image_unit,
             "pixel_scale_arcsec": info.pixel_scale_arcsec,
         }
+    spectra = None
+    if (wave := survey.wave_angstrom) is not None:
+        spectra = {"n_wave": info.n_wave, "wave_angstrom": [float(wave[0]), float(wave[-1])]}
+        spectra |= {"wave_step_angstrom": info.wave_step_angstrom, "unit": "1e-17 erg/s/cm2/A"}
     bands = {band: _summary(survey, f"mag_{band}") for band in info.photometry_bands}
     return {
         "name": info.name,
@@ -54,6 +58,7 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
         "counts": survey.counts(),
         "photometry": {"unit": info.photometry_unit, "bands": bands} if bands else None,
         "images": images,
+        "spectra": spectra,
         "votes": {question: list(answers) for question, answers in info.votes.items()},
         "targets": [{**asdict(target), **_summary(survey, target.name)} for target in info.targets],
         "facts": dict(info.facts),
@@ -88,6 +93,12 @@ def describe_text(description: dict[str, Any]) -> str:
         shape, scale = " x ".join(map(str, images["shape"])), images["pixel_scale_arcsec"]
         at = f", {scale:g} arcsec a pixel" if scale else ""
         lines.append(f"images: {shape} {images['dtype']}, bands {', '.join(images['bands'])}, {images['unit']}{at}")
+    if it["spectra"]:
+        spectra, (first, last) = it["spectra"], it["spectra"]["wave_angstrom"]
+        step = f"{spectra['wave_step_angstrom']:g}"
+        lines.append(
+            f"spectra: {spectra['n_wave']} pixels, {first:g} to {last:g} Angstrom, step {step}, {spectra['unit']}"
+        )
     lines.append("targets:" if it["targets"] else "targets: none")
     for target in it["targets"]:
         roles = ", ".join(role for role in ("ranked", "joint") if target[role]) or "not ranked"

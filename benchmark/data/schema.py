@@ -36,6 +36,8 @@ class SurveyInfo:
     image_bands : the band of each channel of ``images.npy``, in its order.
     pixel_scale_arcsec : arcseconds a pixel.
     image_unit : ``nanomaggy`` (float16 or float32 a pixel) or ``display_uint8`` (0-255 of a JPEG or PNG).
+    wave_start_angstrom, wave_step_angstrom : the spectra's first wavelength and step, vacuum; None without spectra.
+    n_wave : pixels of a spectrum; 0 = no spectra.
     split_rule : how train, validation and test were made: ``hash``, or a sentence.
     licence, reference : the data's terms and where they come from.
     simulated : True where the galaxies were made by a program.
@@ -59,6 +61,9 @@ class SurveyInfo:
     image_bands: tuple[str, ...] = ()
     pixel_scale_arcsec: float | None = None
     image_unit: str | None = None
+    wave_start_angstrom: float | None = None
+    wave_step_angstrom: float | None = None
+    n_wave: int = 0
     split_rule: str = "hash"
     licence: str = ""
     reference: str = ""
@@ -96,6 +101,7 @@ class SurveyInfo:
         scale = self.pixel_scale_arcsec
         if scale is not None and not (math.isfinite(scale) and scale > 0):
             raise GalaxybenchError(f"pixel_scale_arcsec = {scale}: must be a positive number of arcseconds")
+        _refuse_grid(self.wave_start_angstrom, self.wave_step_angstrom, self.n_wave)
 
     @property
     def n_galaxies(self) -> int:
@@ -125,6 +131,10 @@ class SurveyInfo:
             "votes": {question: list(answers) for question, answers in self.votes.items()},
             "catalogue": self.catalogue_digest,
         }
+        if self.n_wave:
+            files = [self.files.get(name) for name in ("spectra.npy", "spectra_ivar.npy")]
+            grid = [float(self.wave_start_angstrom or 0), float(self.wave_step_angstrom or 0), self.n_wave]
+            content["spectra"] = [*grid, *files]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -134,3 +144,13 @@ def _refuse_repeats(what: str, names: Iterable[str]) -> None:
         if name in seen:
             raise GalaxybenchError(f"{what} names {name!r} twice: name each once")
         seen.add(name)
+
+
+def _refuse_grid(start: float | None, step: float | None, n_wave: int) -> None:
+    if n_wave < 0:
+        raise GalaxybenchError(f"n_wave = {n_wave}: must be a number of pixels, 0 without spectra")
+    for name, value in (("wave_start_angstrom", start), ("wave_step_angstrom", step)):
+        if n_wave == 0 and value is not None:
+            raise GalaxybenchError(f"{name} = {value} but n_wave = 0: give all three for spectra, or none")
+        if n_wave and not (value is not None and math.isfinite(value) and value > 0):
+            raise GalaxybenchError(f"{name} = {value}: n_wave = {n_wave} needs a positive number of Angstroms")

@@ -1,4 +1,4 @@
-"""A survey folder, opened: facts at once, the catalogue and images when they are asked for."""
+"""A survey folder, opened: facts at once, the catalogue, images and spectra when they are asked for."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from benchmark.data.schema import SPLITS, SurveyInfo
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["IMAGE_FILE", "Survey", "file_sha256", "load_survey"]
+__all__ = ["IMAGE_FILE", "IVAR_FILE", "SPECTRA_FILE", "Survey", "file_sha256", "load_survey"]
 
 IMAGE_FILE = "images.npy"
+SPECTRA_FILE = "spectra.npy"
+IVAR_FILE = "spectra_ivar.npy"
 CATALOGUE_FILE = "catalogue.parquet"
 IMAGE_DTYPES = {"nanomaggy": ("float16", "float32"), "display_uint8": ("uint8",)}
 
@@ -63,18 +65,38 @@ class Survey:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What a model can read here: ``photometry``, ``image``."""
+        """What a model can read here: ``photometry``, ``image``, ``spectrum``."""
         present: list[Modality] = []
         if self.info.photometry_bands:
             present.append("photometry")
         if self.info.image_bands:
             present.append("image")
+        if self.info.n_wave:
+            present.append("spectrum")
         return tuple(present)
 
     @cached_property
     def images(self) -> NDArray | None:
         """(n, bands, height, width) as stored, memory-mapped and read-only; None where the survey has none."""
         return _open_images(self.folder, self.info) if self.info.image_bands else None
+
+    @cached_property
+    def spectra(self) -> NDArray[np.float32] | None:
+        """(n, n_wave) flux densities, 1e-17 erg/s/cm2/A, memory-mapped and read-only; None where there are none."""
+        return _open_spectra(self.folder / SPECTRA_FILE, self.info) if self.info.n_wave else None
+
+    @cached_property
+    def spectra_ivar(self) -> NDArray[np.float32] | None:
+        """(n, n_wave) inverse variances of `spectra`, 0 = invalid; None where there are none."""
+        return _open_spectra(self.folder / IVAR_FILE, self.info) if self.info.n_wave else None
+
+    @property
+    def wave_angstrom(self) -> NDArray[np.float64] | None:
+        """(n_wave,) observed wavelength of each pixel, vacuum; None without spectra."""
+        start, step = self.info.wave_start_angstrom, self.info.wave_step_angstrom
+        if start is None or step is None:
+            return None
+        return start + step * np.arange(self.info.n_wave, dtype=np.float64)
 
     @property
     def digest(self) -> str:
@@ -151,7 +173,7 @@ class Survey:
 def load_survey(path: str | Path) -> Survey:
     """Open a survey folder after light checks: its facts, the catalogue's sha256, the arrays' headers and lengths.
 
-    The images' sha256 takes as long as reading them, so `check_survey` verifies it.
+    The sha256 of images and spectra takes as long as reading them, so `check_survey` verifies it.
 
     Raises
     ------
@@ -167,6 +189,7 @@ def load_survey(path: str | Path) -> Survey:
         raise UsageError(f"{folder} is not a survey folder: it has no {INFO_FILE}; build or import one first")
     info = read_info(folder / INFO_FILE)
     expected = [CATALOGUE_FILE, *([IMAGE_FILE] if info.image_bands else [])]
+    expected += [SPECTRA_FILE, IVAR_FILE] if info.n_wave else []
     for name in expected:
         if name not in info.files:
             raise GalaxybenchError(f"{folder / INFO_FILE}: files names no {name}: import or build the survey again")
@@ -182,6 +205,9 @@ def load_survey(path: str | Path) -> Survey:
         )
     if info.image_bands:
         _open_images(folder, info)
+    if info.n_wave:
+        _open_spectra(folder / SPECTRA_FILE, info)
+        _open_spectra(folder / IVAR_FILE, info)
     return Survey(folder, info)
 
 
@@ -196,10 +222,7 @@ def file_sha256(path: Path) -> str:
 
 def _open_images(folder: Path, info: SurveyInfo) -> NDArray:
     path = folder / IMAGE_FILE
-    try:
-        images = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise GalaxybenchError(f"{path} is truncated or no array ({error}): build the survey again") from error
+    images = _open_array(path)
     if images.ndim != 4 or images.shape[:2] != (info.n_galaxies, len(info.image_bands)):
         raise GalaxybenchError(
             f"{path} has shape {images.shape}: survey.toml says {info.n_galaxies} galaxies in "
@@ -209,3 +232,20 @@ def _open_images(folder: Path, info: SurveyInfo) -> NDArray:
     if images.dtype.name not in allowed:
         raise GalaxybenchError(f"{path} has dtype {images.dtype}: {info.image_unit} images are {' or '.join(allowed)}")
     return images
+
+
+def _open_spectra(path: Path, info: SurveyInfo) -> NDArray[np.float32]:
+    spectra = _open_array(path)
+    if spectra.shape != (info.n_galaxies, info.n_wave) or spectra.dtype != np.float32:
+        raise GalaxybenchError(
+            f"{path} has shape {spectra.shape} and dtype {spectra.dtype}: survey.toml says {info.n_galaxies} galaxies "
+            f"of {info.n_wave} pixels, float32; import or build the survey again"
+        )
+    return spectra
+
+
+def _open_array(path: Path) -> NDArray:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise GalaxybenchError(f"{path} is truncated or no array ({error}): build the survey again") from error

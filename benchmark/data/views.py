@@ -1,4 +1,4 @@
-"""What a model sees of a survey: magnitudes as they are, images scaled to [0, 1], read when asked for."""
+"""What a model sees of a survey: magnitudes and spectra as they are, images in [0, 1], read when asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmark.contracts import InputArray, Modality, UsageError
 from benchmark.data.survey import Survey
 
-__all__ = ["ImageView", "PhotometryView", "inputs", "rgb_stretch"]
+__all__ = ["ImageView", "PhotometryView", "SpectrumView", "inputs", "rgb_stretch"]
 
 STRETCH_SCALE = {"g": 6.0, "r": 3.4, "z": 2.2}
 STRETCH_M = 0.03
@@ -82,19 +82,49 @@ class ImageView:
         return np.ascontiguousarray(self.scale(np.asarray(self.stored[self.rows[rows]])))
 
 
+@dataclass(frozen=True)
+class SpectrumView:
+    """Spectra (n, 2, n_wave) float32 of some galaxies, flux in [:, 0] and ivar in [:, 1]; read when indexed.
+
+    Attributes
+    ----------
+    flux : 1e-17 erg/s/cm2/A.
+    ivar : inverse variance of ``flux``; 0 = invalid.
+    rows : (n,) rows of the stored arrays.
+    wave_angstrom : (n_wave,) observed, vacuum.
+    """
+
+    flux: NDArray[np.float32]
+    ivar: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    wave_angstrom: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rows), 2, self.flux.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen = self.rows[rows]
+        return np.stack([self.flux[chosen], self.ivar[chosen]], axis=1)
+
+
 def inputs(survey: Survey, modality: Modality, rows: NDArray[np.int64]) -> InputArray:
     """Return what a model of a modality reads, for some rows of a survey.
 
     Parameters
     ----------
     survey : the survey.
-    modality : ``photometry`` or ``image``.
+    modality : ``photometry``, ``image`` or ``spectrum``.
     rows : (n,) row numbers, e.g. ``survey.rows("train")``; the view has this order.
 
     Returns
     -------
     Photometry (n, bands) AB magnitudes with NaN where missing, or images (n, bands, height, width) in [0, 1]:
-    ``display_uint8`` divided by 255, ``nanomaggy`` in g, r, z by `rgb_stretch`.
+    ``display_uint8`` divided by 255, ``nanomaggy`` in g, r, z by `rgb_stretch`; or spectra (n, 2, n_wave), a
+    `SpectrumView` whose ``wave_angstrom`` names the pixels.
 
     Raises
     ------
@@ -103,13 +133,19 @@ def inputs(survey: Survey, modality: Modality, rows: NDArray[np.int64]) -> Input
     """
     if modality not in survey.modalities:
         raise UsageError(
-            f"survey {survey.info.name} has no {modality}: it has {', '.join(survey.modalities) or 'neither'}; "
+            f"survey {survey.info.name} has no {modality}: it has {', '.join(survey.modalities) or 'nothing'}; "
             "choose a model that reads one of these"
         )
     rows = np.asarray(rows, dtype=np.int64)
     if modality == "photometry":
         columns = [f"mag_{band}" for band in survey.info.photometry_bands]
         return PhotometryView(survey.catalogue[columns].to_numpy(dtype=np.float32)[rows])
+    if modality == "spectrum":
+        flux, ivar, wave = survey.spectra, survey.spectra_ivar, survey.wave_angstrom
+        assert flux is not None  # modalities says so
+        assert ivar is not None
+        assert wave is not None
+        return SpectrumView(flux, ivar, rows, wave)
     stored = survey.images
     assert stored is not None  # modalities says so
     if survey.info.image_unit == "display_uint8":

@@ -46,13 +46,16 @@ def found(survey: Survey) -> dict[str, Finding]:
 
 def test_a_clean_survey_has_nothing_but_what_does_not_apply(tmp_path, clean) -> None:
     findings = check_survey(survey_of(tmp_path, clean))
-    assert [(finding.level, finding.code) for finding in findings] == [("info", "images_absent")]
+    assert [(finding.level, finding.code) for finding in findings] == [
+        ("info", "images_absent"),
+        ("info", "spectra_absent"),
+    ]
 
 
 def test_a_survey_without_positions_photometry_or_targets_says_so(tmp_path, clean) -> None:
     bare = clean[["target_id", "z"]]
     codes = found(survey_of(tmp_path, bare, targets=(Target("z"),), photometry_bands=()))
-    assert set(codes) == {"photometry_absent", "positions_absent", "images_absent", "rows_unchecked"}
+    assert set(codes) == {"photometry_absent", "positions_absent", "images_absent", "spectra_absent", "rows_unchecked"}
     assert all(finding.level == "info" for finding in codes.values())
     empty = found(survey_of(tmp_path / "e", bare[["target_id"]], targets=(), photometry_bands=()))
     assert empty["targets_absent"].level == "warning"
@@ -132,7 +135,7 @@ def test_repeats_are_found_and_are_leaks_across_splits(tmp_path, clean, what, ac
         images[copy] = images[source]
     codes = found(survey_of(tmp_path, clean, images))
     code = f"{what}_leak" if across else f"{what}_repeat"
-    assert [(name, f.level, f.n) for name, f in codes.items()] == [(code, level, 2 * n)]
+    assert [(name, f.level, f.n) for name, f in codes.items()] == [(code, level, 2 * n), ("spectra_absent", "info", 0)]
 
 
 def test_a_leak_is_found_among_three_copies_whatever_their_order(tmp_path, clean) -> None:
@@ -166,7 +169,7 @@ def test_empty_and_broken_and_altered_images_are_found(tmp_path, clean) -> None:
     codes = found(survey)
     assert codes["image_empty"].examples == ("4", "300")  # and two empty ones are no copies of each other
     assert codes["image_not_finite"].examples == ("5",)
-    assert set(codes) == {"image_empty", "image_not_finite"}
+    assert set(codes) == {"image_empty", "image_not_finite", "spectra_absent"}
     images[7] = 3
     np.save(survey.folder / "images.npy", images)
     assert "image_altered" in found(survey)
@@ -190,7 +193,7 @@ def test_a_description_is_json_and_holds_ranges_counts_and_findings(tmp_path, cl
     assert (z["min"], z["max"]) == (clean["z"].min(), clean["z"].max())
     assert sum(description["counts"].values()) == N_GALAXIES
     assert description["images"] is None
-    assert [f["code"] for f in description["findings"]] == ["missing", "images_absent"]
+    assert [f["code"] for f in description["findings"]] == ["missing", "images_absent", "spectra_absent"]
     text = describe_text(description)
     for part in ("toy (version 1)", "600 galaxies: ", "mag_g: ", "log10_mstar: ", "4 missing", "info    images_absent"):
         assert part in text

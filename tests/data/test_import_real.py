@@ -26,7 +26,11 @@ def test_stripe82_is_the_source_file_bit_for_bit(tmp_path: Path, real_data: Path
     np.testing.assert_array_equal(survey.split, hash_split(np.arange(len(source))))
     assert survey.modalities == ("photometry",)
     assert inputs(survey, "photometry", survey.rows("test")).shape == (survey.counts()["test"], 4)
-    assert {finding.code for finding in check_survey(survey)} == {"positions_absent", "images_absent"}
+    assert {finding.code for finding in check_survey(survey)} == {
+        "positions_absent",
+        "images_absent",
+        "spectra_absent",
+    }
 
 
 def test_sdss_cutouts_are_the_decoded_jpegs_with_the_sources_split(tmp_path: Path, real_data: Path) -> None:
