@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from benchmark.contracts import GalaxybenchError
 from benchmark.store import atomic_write
 
 __all__ = ["Posterior", "Predictions", "read_embedding", "write_embedding", "write_weights"]
+
+_ASKED = "_asked"
 
 
 def write_embedding(path: Path, target_id: NDArray[np.int64], embedding: NDArray[np.float32]) -> None:
@@ -50,12 +52,14 @@ class Predictions:
     target_id : (n,) ids.
     names : names of the t targets.
     truth, prediction : (n, t) in the targets' units; a truth may be NaN (missing), a prediction may not.
+    asked : question -> (n,) volunteers who were asked it, where the targets are shares of votes; else empty.
     """
 
     target_id: NDArray[np.int64]
     names: Sequence[str]
     truth: NDArray[np.float64]
     prediction: NDArray[np.float64]
+    asked: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.prediction.shape != self.truth.shape:
@@ -70,10 +74,11 @@ class Predictions:
             )
 
     def write(self, path: Path) -> Path:
-        """Parquet: ``target_id``, one column a target and its truth as ``<target>_true``."""
+        """Parquet: ``target_id``, one column a target and its truth as ``<target>_true``; ``<question>_asked``."""
         columns: dict[str, Any] = {"target_id": self.target_id}
         for number, name in enumerate(self.names):
             columns |= {name: self.prediction[:, number], f"{name}_true": self.truth[:, number]}
+        columns |= {question + _ASKED: count for question, count in self.asked.items()}
         atomic_write(path, lambda temporary: pq.write_table(pa.table(columns), temporary))
         return path
 
@@ -85,12 +90,17 @@ class Predictions:
         truth, prediction = (
             np.stack([table[name + suffix].to_numpy() for name in names], axis=1) for suffix in ("_true", "")
         )
-        return cls(table["target_id"].to_numpy(), names, truth, prediction)
+        asked = {
+            column.removesuffix(_ASKED): table[column].to_numpy()
+            for column in table.column_names
+            if column.endswith(_ASKED) and column not in names
+        }
+        return cls(table["target_id"].to_numpy(), names, truth, prediction, asked)
 
     def select(self, names: Sequence[str]) -> Predictions:
         """The same galaxies, only these targets."""
         columns = [list(self.names).index(name) for name in names]
-        return Predictions(self.target_id, list(names), self.truth[:, columns], self.prediction[:, columns])
+        return Predictions(self.target_id, list(names), self.truth[:, columns], self.prediction[:, columns], self.asked)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ __all__ = [
     "Finding",
     "GalaxybenchError",
     "HeadCard",
+    "ImageUnit",
     "InputArray",
+    "Labels",
     "MetricCard",
     "Modality",
     "ModelCard",
@@ -41,6 +43,8 @@ __all__ = [
 
 Modality = Literal["photometry", "image", "spectrum", "image+spectrum", "none"]
 Split = Literal["train", "validation", "test", "unlabelled"]
+ImageUnit = Literal["display", "flux"]
+Labels = Literal["targets", "votes"]
 Probe = Literal["knn", "linear", "mlp", "flow", "supervised"]
 
 Progress = Callable[[int, int], None]
@@ -125,6 +129,8 @@ class ModelCard:
     summary : one line.
     revision : raised whenever the numbers of the model may move; enters every key.
     fitted : the encoder learns from training and unlabelled galaxies (False: no ``train`` cell).
+    images : what a model that reads images is given: colours stretched to [0, 1] (``display``), or nanomaggies
+        (``flux``; on a survey that has only pictures, these divided by 255).
     options : preset or ``recipe`` name -> keyword arguments of the factory; ``recipes`` holds overrides by recipe.
     references, licence, training_data, notes : for ``show``.
     """
@@ -137,6 +143,7 @@ class ModelCard:
     summary: str
     revision: int = 1
     fitted: bool = False
+    images: ImageUnit = "display"
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
@@ -302,7 +309,9 @@ class TaskCard:
 
     ``score`` is ``"module:attribute"`` of a function ``(evidence, *, seed, n_resamples) -> (scores, details)``;
     ``targets`` maps a survey's facts to the names that are scored, an empty tuple where the task does not apply.
-    ``headline`` is the (metric, target) by which the board is sorted.
+    ``headline`` is the (metric, target) by which the board is sorted. ``labels`` says what the probes learn for it:
+    the survey's ``targets``, or ``votes``, the shares of volunteers' answers; these are given to ``targets`` as one
+    `Target` for each ``<question>_<answer>``.
     """
 
     name: str
@@ -314,6 +323,7 @@ class TaskCard:
     reason: str
     headline: tuple[str, str]
     summary: str
+    labels: Labels = "targets"
 
 
 @dataclass(frozen=True)
@@ -326,6 +336,7 @@ class SurveyCard:
     targets : ``"module:attribute"`` of its targets, a tuple of `Target`.
     modalities : what it holds.
     seconds_per_galaxy : rough building time on one core, for plans.
+    votes : ``"module:attribute"`` of its questions and answers, as `SurveyInfo.votes`; None without votes.
     version : raised whenever its galaxies change.
     """
 
@@ -336,5 +347,6 @@ class SurveyCard:
     summary: str
     version: str
     seconds_per_galaxy: float
+    votes: str | None = None
     licence: str = "BSD-3-Clause"
     references: tuple[Reference, ...] = ()

@@ -134,14 +134,15 @@ def open_survey(name: str, preset: str, n_galaxies: int | None = None, progress:
 
 def foreseen_facts(card: SurveyCard, n_galaxies: int) -> SurveyFacts:
     """Facts of a named survey that is not built yet, for a plan of what would be done."""
-    return SurveyFacts(card.name, card.version, "", card.modalities, resolve(card.targets), n_galaxies)
+    votes = resolve(card.votes) if card.votes else {}
+    return SurveyFacts(card.name, card.version, "", card.modalities, resolve(card.targets), n_galaxies, votes)
 
 
 def survey_facts(survey: Survey) -> SurveyFacts:
     """What a plan needs to know of a survey."""
     info = survey.info
     return SurveyFacts(
-        info.name, info.version, survey.digest, survey.modalities, survey.numeric_targets, survey.n_galaxies
+        info.name, info.version, survey.digest, survey.modalities, survey.numeric_targets, survey.n_galaxies, info.votes
     )
 
 

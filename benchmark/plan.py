@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmark.config import N_RESAMPLES, PRESETS, RunConfig
-from benchmark.contracts import HeadCard, Modality, ModelCard, Probe, Target, TaskCard
+from benchmark.contracts import HeadCard, Labels, Modality, ModelCard, Probe, Target, TaskCard
 from benchmark.registry import METRICS
 from benchmark.store import SCHEMA_VERSION, content_key
 
@@ -33,6 +33,17 @@ class SurveyFacts:
     modalities: tuple[Modality, ...]
     targets: tuple[Target, ...]
     n_galaxies: int
+    votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def labels(self, kind: Labels) -> tuple[Target, ...]:
+        """What a probe can learn: the targets, or a column ``<question>_<answer>`` for every answer of the votes."""
+        if kind == "targets":
+            return self.targets
+        return tuple(
+            Target(f"{question}_{answer}", low=0.0, high=1.0, ranked=False, joint=False)
+            for question, answers in self.votes.items()
+            for answer in answers
+        )
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,7 @@ def plan_models(
     for card in models:
         lacking = _lacking_modality(card.modality, survey.modalities)
         for task in tasks:
-            if lacking or not task.targets(survey.targets):
+            if lacking or not task.targets(survey.labels(task.labels)):
                 reason = f"survey '{survey.name}' " + (f"has no {lacking}" if lacking else task.reason)
                 absent.append(NotApplicable(card.name, card.modality, task.name, task.version, reason))
         if lacking:
@@ -200,13 +211,32 @@ def _add_probe(
     tasks: Sequence[TaskCard],
     more_labels: Mapping[str, Any] | None = None,
 ) -> None:
-    """Predictions or a posterior by one probe (None: the model itself) for every seed, and the scores of each."""
-    config, targets = builder.config, builder.survey.targets
+    """Predictions or a posterior by one probe (None: the model itself), and the scores of each."""
+    kinds: tuple[Labels, ...] = ("targets", "votes")
+    for labels in kinds:
+        wanted = [task for task in tasks if task.labels == labels]
+        _add_fits(builder, modality, facts, head, embedding, wanted, labels, more_labels)
+
+
+def _add_fits(
+    builder: _Builder,
+    modality: str | None,
+    facts: dict[str, Any],
+    head: HeadCard | None,
+    embedding: Cell | None,
+    tasks: Sequence[TaskCard],
+    learned: Labels,
+    more_labels: Mapping[str, Any] | None,
+) -> None:
+    """The fits of one probe to one kind of labels, for every seed, and the scores of each by ``tasks``."""
+    config, targets = builder.config, builder.survey.labels(learned)
     produces = head.produces if head else "predictions"
     names = [target.name for target in targets if produces == "predictions" or target.joint]
     if not names or not any(task.needs == produces and task.targets(targets) for task in tasks):
         return
     settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces, "n_labels": config.n_labels}
+    if learned != "targets":
+        settings["labels"] = learned
     if head:
         options = _options(head.options, head.recipes, config)
         if config.inputs and head.produces == "predictions":
@@ -231,7 +261,8 @@ def _add_scores(
     builder: _Builder, predicted: Cell, produces: str, tasks: Sequence[TaskCard], available: Sequence[str]
 ) -> None:
     for task in tasks:
-        names = [name for name in task.targets(builder.survey.targets) if name in available]
+        labels_known = builder.survey.labels(task.labels)
+        names = [name for name in task.targets(labels_known) if name in available]
         if task.needs != produces or not names:
             continue
         settings = {
@@ -239,7 +270,11 @@ def _add_scores(
             "probe": predicted.settings.get("probe"),
             "n_labels": predicted.settings.get("n_labels"),
             "targets": names,
-            "ranked": [target.name for target in builder.survey.targets if target.ranked and target.name in names],
+            "ranked": (
+                list(builder.survey.votes)
+                if task.labels == "votes"
+                else [target.name for target in labels_known if target.ranked and target.name in names]
+            ),
             "task": {"name": task.name, "version": task.version, "score": task.score},
             "metrics": {name: METRICS[name].version for name in task.metrics},
             "n_resamples": N_RESAMPLES,
@@ -264,6 +299,8 @@ def _model_facts(card: ModelCard, config: RunConfig, source: str | None) -> dict
         "modality": card.modality,
         "options": _options(card.options, card.recipes, config),
     }
+    if card.images != "display":
+        facts["images"] = card.images
     return facts | ({"source_sha256": source} if source else {})
 
 

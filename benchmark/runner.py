@@ -12,7 +12,7 @@ import resource
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from benchmark.artefacts import Posterior, Predictions, read_embedding, write_embedding, write_weights
 from benchmark.contracts import GalaxybenchError, InputArray, Score
 from benchmark.data import Survey, foreign, inputs, load_survey
+from benchmark.data.flux import flux_images
+from benchmark.data.votes import vote_shares
 from benchmark.provenance import provenance
 from benchmark.registry import load_plugin, resolve
 from benchmark.store import SCHEMA_VERSION, Store
@@ -140,21 +142,26 @@ def _embed(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, A
 
 
 def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
-    settings, names = cell["settings"], list(cell["settings"]["targets"])
+    settings = cell["settings"]
+    names = _learnable(settings, survey)
     test = survey.rows("test")
     if settings["produces"] == "posterior":
         test = test[np.isfinite(survey.target(names, test)).all(axis=1)]
-    target_id, truth = survey.target_id[test], survey.target(names, test)
+    target_id, truth = survey.target_id[test], _labels(settings, survey, names, test)
     if "file" in settings["model"] and not cell["needs"]:
         result = foreign.read_result(Path(cell["labels"]["path"]), settings["model"]["file"]["content"], survey, names)
         extra: dict[str, Any] = {}
     else:
-        result, extra = _fit_and_predict(cell, survey, store, test)
+        result, extra = _fit_and_predict(cell, survey, store, names, test)
     known: dict[str, Any] = {"target_id": target_id, "names": names, "truth": truth}
     if settings["produces"] == "posterior":
         posterior = Posterior(**known, **result)
         path = posterior.write(store.path("outputs", f"{cell['name']}.npz"))
     else:
+        if settings.get("labels") == "votes":
+            votes = vote_shares(survey, test)
+            known["asked"] = votes.asked
+            extra["details"] = {"debiased": list(votes.debiased)}
         path = Predictions(**known, prediction=result).write(store.path("outputs", f"{cell['name']}.parquet"))
     dropped = {"test": int(survey.rows("test").size - test.size)}
     return {
@@ -165,25 +172,24 @@ def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str,
 
 
 def _fit_and_predict(
-    cell: Mapping[str, Any], survey: Survey, store: Store, test: NDArray[np.int64]
+    cell: Mapping[str, Any], survey: Survey, store: Store, names: list[str], test: NDArray[np.int64]
 ) -> tuple[Any, dict[str, Any]]:
     """Fit the probe on training rows, choose on validation rows, predict the test rows (read here, once)."""
-    settings, names = cell["settings"], list(cell["settings"]["targets"])
+    settings = cell["settings"]
     complete = settings["produces"] == "posterior"
-    train, validation = (_labelled_rows(survey, split, names, complete) for split in ("train", "validation"))
+    train, validation = (_labelled_rows(settings, survey, split, names) for split in ("train", "validation"))
     dropped = {
         split: int(survey.rows(split).size - rows.size)
         for split, rows in (("train", train), ("validation", validation))
     }
-    if settings["n_labels"]:
-        train = _few_labels(survey, train, settings["n_labels"], settings["seed"])
+    train = _few_labels(settings, survey, train)
     read = _reader(cell, survey, store)
     probe = settings.get("probe")
     model = resolve(probe["factory"])(**probe["options"]) if probe else _model(cell)
     model.fit(
         read(train),
-        survey.target(names, train),
-        validation=(read(validation), survey.target(names, validation)),
+        _labels(settings, survey, names, train),
+        validation=(read(validation), _labels(settings, survey, names, validation)),
         seed=settings["seed"],
     )
     facts = {"n_labels": int(train.size), "n_dropped": dropped}
@@ -202,9 +208,11 @@ def _fit_and_predict(
 def _score(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
     settings = cell["settings"]
     source = store.read_record(cell["needs"][0])
+    assert source is not None
     path = store.checked_artefact(cell["needs"][0])
-    evidence = (Posterior if path.suffix == ".npz" else Predictions).read(path).select(settings["targets"])
-    training = survey.target(list(settings["targets"]), survey.rows("train"))
+    found = (Posterior if path.suffix == ".npz" else Predictions).read(path)
+    evidence = found.select([name for name in settings["targets"] if name in found.names])
+    training = _labels(source["config"], survey, evidence.names, survey.rows("train"))
     scores, details = resolve(settings["task"]["score"])(
         evidence,
         training,
@@ -212,7 +220,8 @@ def _score(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, A
         seed=settings["bootstrap_seed"],
         n_resamples=settings["n_resamples"],
     )
-    assert source is not None
+    if source["config"].get("labels") == "votes":
+        details |= source["details"]
     return {
         "scores": [_as_json(score) for score in scores],
         "details": details,
@@ -229,9 +238,12 @@ def _as_json(score: Score) -> dict[str, Any]:
 
 
 def _inputs(cell: Mapping[str, Any], survey: Survey, rows: NDArray[np.int64]) -> InputArray:
-    modality = cell["settings"]["model"]["modality"]
-    # a model that reads nothing still has to know how many galaxies there are
-    return np.zeros((rows.size, 0), dtype=np.float32) if modality == "none" else inputs(survey, modality, rows)
+    model = cell["settings"]["model"]
+    if model["modality"] == "none":  # a model that reads nothing still has to know how many galaxies there are
+        return np.zeros((rows.size, 0), dtype=np.float32)
+    if model.get("images") == "flux":
+        return flux_images(survey, rows)
+    return inputs(survey, model["modality"], rows)
 
 
 def _model(cell: Mapping[str, Any]) -> Any:
@@ -251,10 +263,30 @@ def _reader(cell: Mapping[str, Any], survey: Survey, store: Store) -> Any:
     return lambda rows: _inputs(cell, survey, rows)
 
 
-def _labelled_rows(survey: Survey, split: str, names: list[str], complete: bool) -> NDArray[np.int64]:
+def _labels(
+    settings: Mapping[str, Any], survey: Survey, names: Sequence[str], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What a probe learns, (n, t): targets, or shares of votes; NaN = missing."""
+    if settings.get("labels") == "votes":
+        return vote_shares(survey, rows, names).share
+    return survey.target(names, rows)
+
+
+def _learnable(settings: Mapping[str, Any], survey: Survey) -> list[str]:
+    """The names of a cell's labels; of votes those answers that some training and some validation galaxy has."""
+    names = list(settings["targets"])
+    if settings.get("labels") != "votes":
+        return names
+    train, validation = (_labelled_rows(settings, survey, split, names) for split in ("train", "validation"))
+    fitted = (_few_labels(settings, survey, train), validation)
+    known = [np.isfinite(_labels(settings, survey, names, rows)).any(axis=0) for rows in fitted]
+    return [name for name, kept in zip(names, np.all(known, axis=0), strict=True) if kept]
+
+
+def _labelled_rows(settings: Mapping[str, Any], survey: Survey, split: str, names: list[str]) -> NDArray[np.int64]:
     rows = survey.rows(split)
-    known = np.isfinite(survey.target(names, rows))
-    kept = rows[known.all(axis=1) if complete else known.any(axis=1)]
+    known = np.isfinite(_labels(settings, survey, names, rows))
+    kept = rows[known.all(axis=1) if settings["produces"] == "posterior" else known.any(axis=1)]
     if kept.size == 0:
         raise GalaxybenchError(
             f"survey '{survey.info.name}': no {split} galaxy has {', '.join(names)}; check the split"
@@ -262,10 +294,13 @@ def _labelled_rows(survey: Survey, split: str, names: list[str], complete: bool)
     return kept
 
 
-def _few_labels(survey: Survey, rows: NDArray[np.int64], n_labels: int, seed: int) -> NDArray[np.int64]:
-    """``n_labels`` of the rows, chosen by a seeded order of the ids, so that file order never decides."""
+def _few_labels(settings: Mapping[str, Any], survey: Survey, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``n_labels`` of the rows (all where none is set), chosen by a seeded order of the ids: not by file order."""
+    n_labels = settings["n_labels"]
+    if not n_labels:
+        return rows
     if n_labels > rows.size:
         raise GalaxybenchError(f"--n-labels {n_labels}: only {rows.size} training galaxies are labelled")
     by_id = rows[np.argsort(survey.target_id[rows])]
-    chosen = np.random.default_rng([seed, n_labels]).permutation(by_id.size)[:n_labels]
+    chosen = np.random.default_rng([settings["seed"], n_labels]).permutation(by_id.size)[:n_labels]
     return np.sort(by_id[chosen])

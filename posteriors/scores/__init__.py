@@ -1,5 +1,6 @@
 """Scores of predictions and densities, each with its form for resampling. Numpy only."""
 
+from posteriors.scores.classification import accuracy, balanced_accuracy, f1_weighted
 from posteriors.scores.density import (
     central_coverage,
     crps,
@@ -28,12 +29,15 @@ __all__ = [
     "DerivedScore",
     "MomentScore",
     "OrderScore",
+    "accuracy",
+    "balanced_accuracy",
     "bias",
     "central_coverage",
     "crps",
     "crps_per_galaxy",
     "energy_score",
     "energy_score_per_galaxy",
+    "f1_weighted",
     "mean_of_scores",
     "mean_over_galaxies",
     "nll_member_mean",
