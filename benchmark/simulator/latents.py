@@ -34,7 +34,16 @@ DRAWS: tuple[str, ...] = (
 """One number each, in this order. Appending beyond a multiple of four lengthens the block and changes every galaxy:
 raise the survey's version then, or draw from another ``stream``."""
 
-STREAMS: dict[str, int] = {"galaxy": 0, "morphology": 1, "pixels": 2, "votes": 3, "sky": 4, "spectrum": 5}
+STREAMS: dict[str, int] = {
+    "galaxy": 0,
+    "morphology": 1,
+    "pixels": 2,
+    "votes": 3,
+    "sky": 4,
+    "spectrum": 5,
+    "neighbours": 6,
+    "conditions": 7,
+}
 """Purpose -> half of the generator's key: what is drawn for one purpose never moves what is drawn for another."""
 
 _WORDS_PER_COUNTER = 4

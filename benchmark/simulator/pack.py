@@ -1,4 +1,4 @@
-"""The template pack: simple stellar populations and filter curves, read from one checked file.
+"""The template pack: simple stellar populations, filter curves and sky lines, read from one checked file.
 
 ``tools/build_template_pack.py`` makes the file; ``pack/NOTICE`` says what it was made from and under which licences.
 """
@@ -76,6 +76,8 @@ class TemplatePack:
     luminosity : (n_metal, n_age, n_wave) float32, Lsun/A.
     ionising_rate : (n_metal, n_age) photons below 911.75 A per second (1e46: float64 only).
     filters : band -> `FilterCurve`.
+    sky_lines : (7781,) float32 brightness of the night sky's emission lines in the pixels of a spectrum, 1 at
+        the 99th percentile, at most 12.
     sha256 : of the file.
     """
 
@@ -85,6 +87,7 @@ class TemplatePack:
     luminosity: NDArray[np.float32]
     ionising_rate: Array
     filters: Mapping[str, FilterCurve]
+    sky_lines: NDArray[np.float32]
     z_sun: float
     imf: str
     sha256: str
@@ -129,6 +132,7 @@ def _load(path: Path) -> TemplatePack:
             luminosity=arrays["shape"].astype(np.float32) * arrays["norm_lsun_per_angstrom"][..., None],
             ionising_rate=10.0 ** arrays["log10_q"].astype(np.float64),
             filters={b: FilterCurve(arrays[f"filter_{b}_angstrom"], arrays[f"filter_{b}_response"]) for b in bands},
+            sky_lines=arrays["sky_lines"].astype(np.float32),
             z_sun=float(facts["z_sun"]),
             imf=str(facts["imf"]),
             sha256=digest,

@@ -21,7 +21,7 @@ from benchmark.simulator.metallicity import Metallicity
 from benchmark.simulator.pack import FilterCurve, TemplatePack
 from benchmark.simulator.sfh import History
 
-__all__ = ["BandTables", "band_tables", "line_fluxes", "magnitudes", "observe", "stellar_fluxes"]
+__all__ = ["BandTables", "band_tables", "kpc_per_arcsec", "line_fluxes", "magnitudes", "observe", "stellar_fluxes"]
 
 Array = NDArray[np.float64]
 
@@ -135,11 +135,16 @@ def line_fluxes(z: Array, luminosity: Array, pack: TemplatePack) -> Array:
     return np.stack([np.sum(received * c.at(observed) * observed, axis=1) / c.ab_norm for c in curves], axis=1)
 
 
+def kpc_per_arcsec(z: Array) -> Array:
+    """Proper length (n,) in kpc that spans one arcsecond at z."""
+    return 1e3 * cosmology.comoving_distance_mpc(z) / (1 + z) / ARCSEC_PER_RADIAN
+
+
 def effective_radius_arcsec(latents: Latents, bulge_share: Array) -> Array:
     """Half-light radius (n,) of the whole: the components' radii averaged in the logarithm by r-band light."""
-    kpc_per_arcsec = 1e3 * cosmology.comoving_distance_mpc(latents.z) / (1 + latents.z) / ARCSEC_PER_RADIAN
-    bulge = np.maximum(latents.bulge_kpc / kpc_per_arcsec, MIN_BULGE_ARCSEC)
-    return bulge**bulge_share * (latents.disc_kpc / kpc_per_arcsec) ** (1 - bulge_share)
+    scale = kpc_per_arcsec(latents.z)
+    bulge = np.maximum(latents.bulge_kpc / scale, MIN_BULGE_ARCSEC)
+    return bulge**bulge_share * (latents.disc_kpc / scale) ** (1 - bulge_share)
 
 
 def observe(block: Block, flux: Array, radius_arcsec: Array, bands: tuple[str, ...]) -> tuple[Array, Array]:
