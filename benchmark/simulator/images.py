@@ -1,8 +1,8 @@
 """Cutouts: candidates with their shapes, neighbours and night sky become images in nanomaggies.
 
 The noise of a pixel has the variance sigma (sigma + .08 light): the photons of the sky and those of the sources, whose
-light is in nanomaggies a pixel; it is white. Every galaxy draws it from its own Philox counter, so that neither the size of a
-chunk nor that of a batch changes a pixel.
+light is in nanomaggies a pixel; it is white. Every galaxy draws it from its own Philox counter, so that neither the
+size of a chunk nor that of a batch changes a pixel.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ IMAGE_SIZE = 152  # pixels
 SHOT_NOISE = 0.08
 BATCH = 16  # galaxies at a time: 60 MB of maps
 N_TAIL = 8  # Gaussians of a merger's tail
+_OF_DISC = (
+    *("n_arms", "arm_pitch", "arm_strength", "arm_phase", "handedness", "lopsided", "lopsided_angle"),
+    *("bar_share", "bar_length", "bar_ratio", "bar_angle", "lane_depth"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +49,8 @@ def draw_appearance(drawn: Candidates, pack: TemplatePack) -> Appearance:
     candidate = drawn.block.candidate
     first, n = int(candidate[0]), int(candidate[-1] - candidate[0]) + 1
     rows = (candidate - first).astype(np.intp)
-    shape, sky, around = (
-        f(drawn.seed, first, n).take(rows) for f in (morphology_block, conditions_block, neighbour_block)
-    )
+    blocks = (morphology_block, conditions_block, neighbour_block)
+    shape, sky, around = (block(drawn.seed, first, n).take(rows) for block in blocks)
     return Appearance(
         morphology=draw_morphology(drawn, shape, pack),
         conditions=draw_conditions(sky, pack.bands),
@@ -108,8 +111,6 @@ def _render_batch(flux: Array, appearance: Appearance, rows: slice) -> torch.Ten
             y=zero,
         )
     )
-    of_disc = ("n_arms", "arm_pitch", "arm_strength", "arm_phase", "handedness", "lopsided", "lopsided_angle")
-    of_disc += ("bar_share", "bar_length", "bar_ratio", "bar_angle", "lane_depth")
     discs = Discs(
         **_tensors(
             old=flux[:, 1] - young,
@@ -117,7 +118,7 @@ def _render_batch(flux: Array, appearance: Appearance, rows: slice) -> torch.Ten
             scale=shape["disc_scale"] / PIXEL_SCALE_ARCSEC,
             ratio=shape["disc_ratio"],
             angle=shape["angle"],
-            **{name: shape[name] for name in of_disc},
+            **{name: shape[name] for name in _OF_DISC},
         )
     )
     total = flux.sum(axis=1)

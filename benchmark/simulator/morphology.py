@@ -10,7 +10,7 @@ Surveys beside them:
   .3-.5, 5-20 % of the disc's light;
 - 14 knots with 2-12 % of the young light, along the arms;
 - companions with probability .04, .10 in groups: .15-.9 of the light at .8-2.5 effective radii, with a tail;
-- thickness N(.2, .04) within .1-.35; intrinsic axis ratio of bulges U(.4, 1), which inclination makes .55-1 in the main.
+- thickness N(.2, .04) within .1-.35; intrinsic axis ratio of bulges U(.4, 1), which inclination makes .55-1 mostly.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Morphology:
     n_arms : 1 to 5; `FLOCCULENT_ARMS` means many short ones.
     arm_pitch, arm_strength (0 = none to 1), arm_phase, handedness (+1 or -1): of the spiral.
     lopsided, lopsided_angle : relative strength and direction of the disc's brighter side.
-    bar_share : of the disc's light, 0 = no bar; bar_length : half length in h; bar_ratio, bar_angle : in the disc plane.
+    bar_share : of the disc's light, 0 = no bar; bar_length : half length in h; bar_ratio, bar_angle : in the disc.
     lane_depth : of the dust lane of discs seen from the side, 0 to .7.
     young_share : (n, 3) of the disc's light in g, r, z that comes from young stars.
     knot_share : of the young light; knot_x, knot_y : (n, 14) place in the disc plane in h, major axis along x;
@@ -76,7 +76,7 @@ class Morphology:
     angle: Array
     effective_radius: Array
     bulge_to_total: Array
-    n_arms: NDArray[np.int64]
+    n_arms: Array
     arm_pitch: Array
     arm_strength: Array
     arm_phase: Array
@@ -149,11 +149,11 @@ def _projected(intrinsic: Array, cos_inclination: Array) -> Array:
     return np.sqrt(cos_inclination**2 + intrinsic**2 * (1 - cos_inclination**2))
 
 
-def _draw_arms(block: Block) -> dict[str, NDArray]:
+def _draw_arms(block: Block) -> dict[str, Array]:
     which = np.searchsorted(np.cumsum(_ARM_CHANCES)[:-1], block.uniform("arm_count"), side="right")
     pitch_degrees = np.clip(20 * 10.0 ** block.normal("arm_pitch", scatter=0.25), 8, 40)
     return {
-        "n_arms": _ARM_COUNTS[which],
+        "n_arms": _ARM_COUNTS[which].astype(np.float64),
         "arm_pitch": np.radians(pitch_degrees),
         "arm_phase": 2 * np.pi * block.uniform("arm_phase"),
         "handedness": np.where(block.chance("handedness", 0.5), 1.0, -1.0),
@@ -180,7 +180,7 @@ def _young_share(drawn: Candidates, block: Block, pack: TemplatePack) -> Array:
     return in_g[:, None] * np.array([1.0, 0.72, 0.5])
 
 
-def _draw_knots(block: Block, arms: dict[str, NDArray]) -> dict[str, Array]:
+def _draw_knots(block: Block, arms: dict[str, Array]) -> dict[str, Array]:
     """Knots in the disc plane: radii as an exponential disc beyond .5 h, within .35 radian of an arm's ridge."""
     u = {what: _columns(block, f"knot_{what}") for what in ("radius", "angle", "size", "flux")}
     radius = 0.5 + gammaincinv(2.0, 0.02 + 0.93 * u["radius"])

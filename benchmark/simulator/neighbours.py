@@ -1,8 +1,8 @@
 """What else is on a cutout: galaxies and stars that happen to lie near, as sums of round Gaussians.
 
 Counts rise as 10^(.3 m) between r = 18 and 24; on average 3 a stamp of 40 arcsec, 5.5 in groups, one in five a star.
-Galaxies get colours of the field (g-r = .9 +- .35, r-z = .1 + .55 (g-r) +- .12), sizes that shrink with magnitude, and, as three
-Gaussians in a row, an elongation. Sizes and colours are choices made by eye.
+Galaxies get colours of the field (g-r = .9 +- .35, r-z = .1 + .55 (g-r) +- .12), sizes that shrink with magnitude, and,
+as three Gaussians in a row, an elongation. Sizes and colours are choices made by eye.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def draw_neighbours(block: Block, dense: NDArray[np.bool_], width_arcsec: float)
         draw = block.normal if normal else block.uniform
         return np.stack([draw(f"{what}_{i}") for i in range(N_NEIGHBOURS)], axis=1)
 
-    count = poisson.ppf(block.uniform("count"), np.where(dense, MEAN_GROUP, MEAN_FIELD))
+    count = np.asarray(poisson.ppf(block.uniform("count"), np.where(dense, MEAN_GROUP, MEAN_FIELD)))
     x, y = (width_arcsec * (column(axis) - 0.5) for axis in ("x", "y"))
     there = (np.arange(N_NEIGHBOURS) < count[:, None]) & (np.hypot(x, y) > NEAREST_ARCSEC)
     bright, faint = 10.0 ** (SLOPE * BRIGHTEST), 10.0 ** (SLOPE * FAINTEST)

@@ -28,8 +28,10 @@ MIN_WIDTH = 0.6  # pixels
 
 # Hogg & Lang 2013, PASP 125, 719 (arXiv:1210.6563), as in the Tractor: half-light radius 1, 8 and 6 Gaussians
 _DEV_SHARE = (0.0426347652, 0.240127183, 0.685907632, 1.51937350, 2.83627243, 4.46467501, 5.72440830, 5.60989349)
-_DEV_VARIANCE = (2.23759216e-4, 1.00220099e-3, 4.18731126e-3, 1.69432589e-2, 6.84850479e-2, 0.287207080, 1.33320254)
-_DEV_VARIANCE = (*_DEV_VARIANCE, 8.40215071)
+_DEV_VARIANCE = (
+    *(2.23759216e-4, 1.00220099e-3, 4.18731126e-3, 1.69432589e-2),
+    *(6.84850479e-2, 0.287207080, 1.33320254, 8.40215071),
+)
 _EXP_SHARE = (2.34853813e-3, 3.07995260e-2, 0.223364214, 1.17949102, 4.33873750, 5.99820770)
 _EXP_VARIANCE = (1.20078965e-3, 8.84526493e-3, 3.91463084e-2, 0.139976817, 0.460962500, 1.50159566)
 PROFILES = {"dev": (_DEV_SHARE, _DEV_VARIANCE), "exp": (_EXP_SHARE, _EXP_VARIANCE)}
@@ -165,7 +167,7 @@ def _psf_transform(sigma: Tensor, grid: int) -> Tensor:
 
 def _disc_maps(discs: Discs, grid: int) -> Tensor:
     """Old and young light (n, 2, grid, grid) of unit flux, less what lies outside of the grid."""
-    x, y, scale_x, scale_y = _disc_plane(discs, _offsets(grid))
+    x, y, scale_x = _disc_plane(discs, _offsets(grid))
     square = x * x + y * y + 1e-4
     radius = torch.sqrt(square)
     smooth = torch.exp(-radius)
@@ -192,15 +194,15 @@ def _offsets(grid: int, step: int = 1) -> Tensor:
     return step * (torch.arange(grid, dtype=torch.float32) - (grid - 1) / 2)
 
 
-def _disc_plane(discs: Discs, offset: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Coordinates in the disc in scale lengths, and the pixels that one scale length spans along its two axes."""
+def _disc_plane(discs: Discs, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Coordinates in the disc in scale lengths, and the pixels that one of them spans along the major axis."""
     cos, sin = _image(torch.cos(discs.angle)), _image(torch.sin(discs.angle))
     column, row = offset[None, None, :], offset[None, :, None]
     scale_x = torch.sqrt(discs.scale**2 + MIN_WIDTH**2)
     scale_y = torch.sqrt((discs.scale * discs.ratio) ** 2 + MIN_WIDTH**2)
     x = (column * cos + row * sin) / _image(scale_x)
     y = (row * cos - column * sin) / _image(scale_y)
-    return x, y, scale_x, scale_y
+    return x, y, scale_x
 
 
 def _spiral(discs: Discs, x: Tensor, y: Tensor, square: Tensor) -> Tensor:
@@ -229,7 +231,7 @@ def _share_outside(discs: Discs, smooth: Tensor, scale_x: Tensor, grid: int) -> 
     large = torch.nonzero(scale_x > grid / 20).flatten()  # else under 5e-4 is outside
     if len(large):
         chosen = Discs(**{name: value[large] for name, value in vars(discs).items()})
-        x, y, _, _ = _disc_plane(chosen, _offsets(grid, step=4))
+        x, y, _ = _disc_plane(chosen, _offsets(grid, step=4))
         wide = torch.exp(-torch.sqrt(x * x + y * y + 1e-4))
         inner = slice(grid * 3 // 8, grid * 5 // 8)
         wide[:, inner, inner] = 0

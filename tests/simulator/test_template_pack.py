@@ -26,7 +26,7 @@ def test_the_pack_is_small_and_holds_no_pickled_objects() -> None:
     with np.load(PACK_PATH, allow_pickle=False) as arrays:
         facts = json.loads(str(arrays["facts_json"]))
         assert all(arrays[name].dtype != object for name in arrays.files)
-    assert len(facts["inputs_sha256"]) == 1 + 54 + 3  # PopStar, the MaStar grid, three filters
+    assert len(facts["inputs_sha256"]) == 1 + 54 + 3 + 1  # PopStar, the MaStar grid, three filters, sky lines
     assert all(len(digest) == 64 for digest in facts["inputs_sha256"].values())
     assert "Molla" in (PACK_PATH.parent / "NOTICE").read_text()
 
