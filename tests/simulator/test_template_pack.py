@@ -109,7 +109,8 @@ def test_a_missing_file_is_one_clear_error(copied_pack: Path, name: str) -> None
 def test_a_damaged_pack_is_one_clear_error(copied_pack: Path, damage: str) -> None:
     content = bytearray(copied_pack.read_bytes())
     content[1000] ^= 1
-    copied_pack.write_bytes({"truncate": content[:5000], "alter": content, "empty": b""}[damage])
+    damaged = {"truncate": bytes(content[:5000]), "alter": bytes(content), "empty": b""}
+    copied_pack.write_bytes(damaged[damage])
     with pytest.raises(GalaxybenchError, match=r"was truncated or altered; reinstall galaxybench"):
         load_pack(copied_pack)
 
