@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmark.artefacts import write_weights
 from benchmark.config import RunConfig
 from benchmark.contracts import Encoder, GalaxybenchError, InputArray, ModelCard, SupervisedModel, UsageError
-from benchmark.data.views import ImageView, PhotometryView
+from benchmark.data.views import ImageView, PhotometryView, SpectrumView
 from benchmark.registry import resolve
 
 __all__ = ["CheckResult", "check_model"]
@@ -32,6 +32,7 @@ TOLERANCE = 1e-5
 """Largest difference, relative to the largest number where that exceeds 1: float32 sums in another order."""
 
 _N_TRAIN, _N_VALIDATION, _N_TEST = 80, 30, 17
+_WAVE_ANGSTROM: NDArray[np.float64] = 3600.0 + 4.0 * np.arange(1557, dtype=np.float64)
 _PROBES = {"encoder": {"knn", "linear", "mlp", "flow"}, "supervised": {"supervised", "flow"}}
 
 
@@ -54,7 +55,7 @@ def check_model(card: ModelCard, preset: str = "smoke") -> list[CheckResult]:
     Parameters
     ----------
     card : the model; ``photometry`` gets (n, 3) magnitudes with missing bands, ``image`` (n, 3, 64, 64) in [0, 1],
-        ``none`` (n, 0).
+        ``spectrum`` (n, 2, 1557) flux and ivar from 3600 to 9824 A with invalid pixels, ``none`` (n, 0).
     preset : whose options the model is built with.
 
     Returns
@@ -124,13 +125,23 @@ def _mock(card: ModelCard, n: int, seed: int) -> InputArray:
         return PhotometryView(magnitudes)
     if card.modality == "image":
         return _image_view(rng.random((n, 3, 64, 64), dtype=np.float32))
+    if card.modality == "spectrum":
+        ivar = rng.uniform(0.5, 4.0, (n, len(_WAVE_ANGSTROM))).astype(np.float32)
+        ivar[rng.random(ivar.shape) < 0.05] = 0
+        level = rng.uniform(0.5, 5.0, (n, 1)) * (_WAVE_ANGSTROM / 6000) ** rng.normal(0, 1, (n, 1))
+        flux = (level + rng.normal(size=ivar.shape)).astype(np.float32)
+        return _spectrum_view(np.stack([flux, ivar], axis=1))
     if card.modality == "none":
         return np.zeros((n, 0), dtype=np.float32)
-    raise UsageError(f"{card.name} reads {card.modality}: mock galaxies exist for photometry, image and none")
+    raise UsageError(f"{card.name} reads {card.modality}: mock galaxies exist for photometry, image, spectrum and none")
 
 
 def _image_view(images: NDArray[np.float32]) -> ImageView:
     return ImageView(images, np.arange(len(images)), lambda pixels: pixels.astype(np.float32))
+
+
+def _spectrum_view(spectra: NDArray[np.float32]) -> SpectrumView:
+    return SpectrumView(spectra[:, 0], spectra[:, 1], np.arange(len(spectra)), _WAVE_ANGSTROM)
 
 
 def _targets(n: int, n_targets: int, seed: int) -> NDArray[np.float64]:
@@ -237,6 +248,8 @@ def _part(trial: _Trial, rows: Any) -> InputArray:
     rows = np.asarray(rows)
     if trial.card.modality == "photometry":
         return PhotometryView(trial.test[rows])
+    if trial.card.modality == "spectrum":
+        return _spectrum_view(trial.test[rows])
     return _image_view(trial.test[rows]) if trial.card.modality == "image" else trial.test[rows]
 
 
@@ -268,18 +281,28 @@ def _context_without_labels(trial: _Trial) -> str:
     return ""
 
 
-def _refuses_nan_images(trial: _Trial) -> str:
-    if trial.card.modality != "image":
-        return "reads no images"
-    images = trial.test[:]
-    images[3, 1, 10, 10] = np.nan
+def _refuses_nan_pixels(trial: _Trial) -> str:
+    modality = trial.card.modality
+    if modality not in ("image", "spectrum"):
+        return "reads no pixels"
+    pixels = trial.test[:]
+    if modality == "image":
+        pixels[3, 1, 10, 10] = np.nan
+    else:
+        pixels[3, :, 10] = np.nan, 1.0  # a flux that is said to be valid
     try:
-        trial.output(trial.model, _image_view(images))
+        trial.output(trial.model, (_image_view if modality == "image" else _spectrum_view)(pixels))
     except (ValueError, GalaxybenchError) as error:
         clear = "nan" in str(error).lower() or "finite" in str(error).lower()
-        _require(clear, f"an image with a NaN pixel is refused without saying so: {error}")
+        _require(clear, f"{_a(modality)} with a NaN pixel is refused without saying so: {error}")
         return ""
-    raise _BrokenPromise("an image with a NaN pixel is accepted: must be refused with a ValueError that says NaN")
+    raise _BrokenPromise(
+        f"{_a(modality)} with a NaN pixel is accepted: must be refused with a ValueError that says NaN"
+    )
+
+
+def _a(modality: str) -> str:
+    return f"{'an' if modality == 'image' else 'a'} {modality}"
 
 
 def _inputs_left_alone(trial: _Trial) -> str:
@@ -336,7 +359,7 @@ _COMMON_CHECKS: tuple[tuple[str, Check], ...] = (
     ("same seed", _same_seed),
     ("batch size", _batch_size),
     ("row order", _row_order),
-    ("NaN images", _refuses_nan_images),
+    ("NaN pixels", _refuses_nan_pixels),
     ("inputs left alone", _inputs_left_alone),
     ("global random state", _global_random_state),  # last: by now every late import has been made
 )

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from encoders.linear import ImagePCA, ImagePixels
     from encoders.random_vit import RandomViT
+    from encoders.spectrum_pca import SpectrumPCA
     from encoders.vit import VisionTransformer
+    from encoders.zscan_pca import SpectrumZscanPCA
 
-__all__ = ["ImagePCA", "ImagePixels", "RandomViT", "VisionTransformer"]
+__all__ = ["ImagePCA", "ImagePixels", "RandomViT", "SpectrumPCA", "SpectrumZscanPCA", "VisionTransformer"]
 
 _MODULES = {
     "ImagePCA": "encoders.linear",
     "ImagePixels": "encoders.linear",
     "RandomViT": "encoders.random_vit",
+    "SpectrumPCA": "encoders.spectrum_pca",
+    "SpectrumZscanPCA": "encoders.zscan_pca",
     "VisionTransformer": "encoders.vit",
 }
 

@@ -7,6 +7,8 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,12 @@ CARDS: dict[str, ModelCard] = {
     for card in getattr(importlib.import_module(f"benchmark.cards.{found.name}"), "CARDS", ())
 }
 ENCODERS = [name for name, card in CARDS.items() if card.kind == "encoder"]
+OF_IMAGES, OF_SPECTRA = (
+    [name for name in ENCODERS if CARDS[name].modality == modality] for modality in ("image", "spectrum")
+)
 SUPERVISED = [name for name, card in CARDS.items() if card.kind == "supervised"]
 PRESETS = ("smoke", "laptop", "paper")
+SIZES = ((26, 3), (64, 1), (9, 5))
 
 
 def build(name: str, preset: str = "smoke", recipe: str | None = None, **overrides: object):
@@ -35,6 +41,41 @@ def build(name: str, preset: str = "smoke", recipe: str | None = None, **overrid
 
 def images(n: int, seed: int = 0, side: int = 26, bands: int = 3) -> NDArray[np.float32]:
     return np.random.default_rng(seed).random((n, bands, side, side), dtype=np.float32)
+
+
+class Spectra:
+    """Spectra (n, 2, n_wave) that name their wavelengths, as those of a survey do."""
+
+    def __init__(self, rows: NDArray[np.float32], wave_angstrom: NDArray[np.float64]) -> None:
+        self.rows, self.wave_angstrom = rows, wave_angstrom
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.rows[rows]
+
+
+def spectra(n: int, seed: int = 0, n_wave: int = 800) -> Spectra:
+    """Power laws with noise, some pixels invalid."""
+    rng, wave = np.random.default_rng(seed), np.linspace(3600, 9800, n_wave)
+    level = rng.uniform(0.5, 5, (n, 1)) * (wave / 6000) ** rng.normal(size=(n, 1))
+    ivar = rng.uniform(1, 9, (n, n_wave)) * (rng.random((n, n_wave)) > 0.05)
+    return Spectra(np.stack([level + rng.normal(size=ivar.shape), ivar], axis=1).astype(np.float32), wave)
+
+
+def galaxies(name: str, n: int, seed: int = 0):
+    """What a model reads, n rows of it."""
+    return spectra(n, seed) if CARDS[name].modality == "spectrum" else images(n, seed)
+
+
+def part(stack, rows):
+    """Some rows of a stack, as a stack."""
+    return Spectra(stack[rows], stack.wave_angstrom) if isinstance(stack, Spectra) else stack[rows]
 
 
 def magnitudes(n: int, seed: int = 0, gaps: float = 0.1) -> NDArray[np.float32]:
@@ -64,7 +105,16 @@ def fitted(name: str, n: int = 150, seed: int = 0, order: NDArray | None = None,
 
 
 def test_the_board_has_the_models_of_the_public_surface() -> None:
-    assert sorted(CARDS) == ["Constant", "GradientBoosting", "ImagePCA", "ImagePixels", "PhotometryMLP", "RandomViT"]
+    assert sorted(CARDS) == [
+        "Constant",
+        "GradientBoosting",
+        "ImagePCA",
+        "ImagePixels",
+        "PhotometryMLP",
+        "RandomViT",
+        "SpectrumPCA",
+        "SpectrumZscanPCA",
+    ]
 
 
 def test_listing_cards_and_probes_imports_neither_torch_nor_scikit_learn() -> None:
@@ -111,38 +161,43 @@ def test_options_of_a_card_can_be_written_into_a_record(name: str) -> None:
             assert isinstance(value, (int, float, str, bool, tuple, type(None)))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize(("side", "bands"), [(26, 3), (64, 1), (9, 5)])
-def test_an_encoder_gives_one_finite_vector_a_galaxy(name: str, side: int, bands: int) -> None:
-    model, stack = build(name), images(40, side=side, bands=bands)
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        *((name, partial(images, side=side, bands=bands)) for name in OF_IMAGES for side, bands in SIZES),
+        *((name, partial(spectra, n_wave=n_wave)) for name in OF_SPECTRA for n_wave in (800, 2000)),
+    ],
+)
+def test_an_encoder_gives_one_finite_vector_a_galaxy(name: str, make: Callable) -> None:
+    model, stack = build(name), make(40)
     model.fit(stack, seed=0)
-    embedding = model.embed(stack[:7])
+    embedding = model.embed(part(stack, slice(7)))
     assert embedding.dtype == np.float32
     assert embedding.shape[0] == 7
     assert embedding.ndim == 2
     assert np.isfinite(embedding).all()
     assert embedding.std(axis=0).max() > 0
-    assert model.embed(stack[:0]).shape == (0, embedding.shape[1])
+    assert model.embed(part(stack, slice(0))).shape == (0, embedding.shape[1])
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_an_embedding_does_not_depend_on_batches_or_on_the_order_of_rows(name: str) -> None:
-    stack, order = images(50), np.random.default_rng(1).permutation(50)
+    stack, order = galaxies(name, 50), np.random.default_rng(1).permutation(50)
     model, one_by_one = build(name), build(name, batch_size=1)
     for encoder in (model, one_by_one):
         encoder.fit(stack, seed=0)
     expected = model.embed(stack)
     # 1e-5: float32 sums in another order; the components of a PCA come from a decomposition of the same sorted rows
     np.testing.assert_allclose(one_by_one.embed(stack), expected, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(model.embed(stack[order]), expected[order], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model.embed(part(stack, order)), expected[order], rtol=0, atol=1e-5)
     refitted = build(name)
-    refitted.fit(stack[order], seed=0)
+    refitted.fit(part(stack, order), seed=0)
     np.testing.assert_allclose(refitted.embed(stack), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_state_of_an_encoder_survives_a_file(name: str, tmp_path: Path) -> None:
-    stack = images(40)
+    stack = galaxies(name, 40)
     model, loaded = build(name), build(name)
     model.fit(stack, seed=5)
     save_file({key: np.ascontiguousarray(array) for key, array in model.state().items()}, tmp_path / "w.safetensors")
@@ -150,7 +205,7 @@ def test_the_state_of_an_encoder_survives_a_file(name: str, tmp_path: Path) -> N
     np.testing.assert_array_equal(loaded.embed(stack), model.embed(stack))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_an_encoder_refuses_what_is_no_image(name: str) -> None:
     model, stack = build(name), images(20)
     with pytest.raises(ValueError, match=r"was given inputs of shape \(20, 3\): it reads images"):
@@ -161,6 +216,27 @@ def test_an_encoder_refuses_what_is_no_image(name: str) -> None:
     stack[13, 1, 2, 3] = np.nan
     with pytest.raises(ValueError, match=r"1 images of rows 0 to 19 hold NaN or infinite pixels, first row 13"):
         model.embed(stack)
+
+
+@pytest.mark.parametrize("name", OF_SPECTRA)
+def test_an_encoder_refuses_what_is_no_spectrum(name: str) -> None:
+    model, stack = build(name), spectra(20)
+    with pytest.raises(ValueError, match=r"was given inputs of shape \(20, 3\): it reads spectra"):
+        model.fit(magnitudes(20), seed=0)
+    model.fit(stack, seed=0)
+    with pytest.raises(ValueError, match="other wavelengths than in training"):
+        model.embed(spectra(20, n_wave=900))
+    with pytest.raises(ValueError, match="800 pixels without wavelengths"):
+        model.embed(stack.rows)
+    for row, column, value in ((13, 0, np.nan), (7, 1, np.nan), (4, 1, -1.0)):
+        broken = stack.rows.copy()
+        broken[row, 1, 5], broken[row, column, 5] = 1.0, value
+        message = f"1 spectra of rows 0 to 19 hold NaN, infinite or negative values, first row {row}"
+        with pytest.raises(ValueError, match=message):
+            model.embed(Spectra(broken, stack.wave_angstrom))
+    marked = stack.rows.copy()
+    marked[13, :, 5] = np.nan, 0.0  # said to be invalid
+    model.embed(Spectra(marked, stack.wave_angstrom))
 
 
 @pytest.mark.parametrize("name", SUPERVISED)

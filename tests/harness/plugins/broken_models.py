@@ -164,8 +164,8 @@ BROKEN = {
     Unseeded: "same seed",
     Dropping: "same seed",
     Forgetful: "state round trip",
-    Blind: "NaN images",
-    Unclear: "NaN images",
+    Blind: "NaN pixels",
+    Unclear: "NaN pixels",
     Global: "global random state",
     ArraysOnly: "shape",
     Half: "factory",
@@ -214,4 +214,6 @@ register_model(
         notes="factory",
     )
 )
-register_model(ModelCard("Radio", "spectrum", "broken_models:Honest", "encoder", ("knn",), "reads what has no mock"))
+register_model(
+    ModelCard("Radio", "image+spectrum", "broken_models:Honest", "encoder", ("knn",), "reads what has no mock")
+)
