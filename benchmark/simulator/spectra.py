@@ -23,7 +23,7 @@ from benchmark.simulator import cosmology
 from benchmark.simulator.candidates import Candidates
 from benchmark.simulator.dust import BIRTH_CLOUD_GYR, V_ANGSTROM, calzetti
 from benchmark.simulator.exposure import expose
-from benchmark.simulator.fibre import STAR_SHARE, fibre_shares
+from benchmark.simulator.fibre import fibre_shares
 from benchmark.simulator.kinematics import C_KM_S, Kinematics, broaden, draw_kinematics
 from benchmark.simulator.latents import STREAMS, Block
 from benchmark.simulator.lines import L_SUN, WAVES
@@ -131,7 +131,7 @@ def _rest_templates(pack: TemplatePack) -> _RestTemplates:
 
 
 def _clean_block(drawn: Candidates, kinematics: Kinematics, pack: TemplatePack, aperture: Aperture) -> Spectra:
-    shares = np.ones((len(drawn), 2)) if aperture == "total" else fibre_shares(drawn.latents) / STAR_SHARE
+    shares = np.ones((len(drawn), 2)) if aperture == "total" else fibre_shares(drawn.latents)
     templates = _rest_templates(pack)
     stars = _rest_stars(drawn, shares, templates)
     pixel_km_s = np.log(10) * templates.log10_step * C_KM_S
