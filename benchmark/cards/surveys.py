@@ -7,10 +7,11 @@ SURVEYS: tuple[SurveyCard, ...] = (
         name="simulated",
         build="benchmark.simulator:build_survey",
         targets="benchmark.simulator.labels:TARGETS",
-        modalities=("photometry",),
-        seconds_per_galaxy=0.002,
-        summary="forward-simulated DESI-like galaxies with known truth: g, r, z photometry, five physical targets",
-        version="1",
+        modalities=("photometry", "image", "spectrum"),
+        seconds_per_galaxy=0.011,
+        votes="benchmark.simulator.votes:QUESTIONS",
+        summary="forward-simulated DESI-like galaxies with known truth: spectra, g, r, z images and photometry, votes",
+        version="2",
         references=(
             Reference(
                 "Hahn, C., Wilson, M. J., Ruiz-Macias, O., et al.",

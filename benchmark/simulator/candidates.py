@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.simulator import lines, photometry, selection
+from benchmark.simulator import lines, photometry, selection, sky
 from benchmark.simulator.dust import Dust, draw_dust
 from benchmark.simulator.latents import Block, Latents, draw_latents
 from benchmark.simulator.metallicity import Metallicity, draw_metallicity
@@ -23,7 +23,7 @@ from benchmark.simulator.sfh import AgeBins, History, draw_history
 __all__ = ["Candidates", "draw_candidates", "proposal"]
 
 Array = NDArray[np.float64]
-_Record = TypeVar("_Record", Latents, History, Metallicity, Dust)
+_Record = TypeVar("_Record", Latents, sky.Places, History, Metallicity, Dust)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,8 @@ class Candidates:
     ----------
     seed : the survey's.
     block : their random numbers of the stream ``galaxy``; ``block.candidate`` (n,) are their numbers.
-    latents, history, metallicity, dust : their physics.
+    latents, history, metallicity, dust : their physics; ``latents.z`` is that of their group if they have one.
+    places : where they are on the sky.
     line_luminosity : (n, 16) erg/s of the lines in `lines.LINES`, behind dust.
     stars : (n, 2, n_bands) noise-free flux of bulge and disc stars, nanomaggies.
     line_flux : (n, n_bands) what the lines add to the disc, nanomaggies.
@@ -45,6 +46,7 @@ class Candidates:
     seed: int
     block: Block
     latents: Latents
+    places: sky.Places
     history: History
     metallicity: Metallicity
     dust: Dust
@@ -68,6 +70,7 @@ class Candidates:
             seed=self.seed,
             block=self.block.take(rows),
             latents=_take(self.latents, rows),
+            places=_take(self.places, rows),
             history=_take(self.history, rows),
             metallicity=_take(self.metallicity, rows),
             dust=_take(self.dust, rows),
@@ -83,6 +86,8 @@ def draw_candidates(seed: int, first: int, n: int, pack: TemplatePack) -> Candid
     """Candidates ``first`` to ``first + n - 1`` of the survey of a seed; each is the same in every such range."""
     block = Block(seed, first, n)
     latents = draw_latents(block, proposal())
+    places = sky.draw_places(seed, block, latents.z, latents.dense)
+    latents = replace(latents, z=places.z)
     history = draw_history(block, latents, AgeBins(pack.age_gyr))
     metallicity = draw_metallicity(block, latents, pack)
     dust = draw_dust(block, latents)
@@ -95,6 +100,7 @@ def draw_candidates(seed: int, first: int, n: int, pack: TemplatePack) -> Candid
         seed=seed,
         block=block,
         latents=latents,
+        places=places,
         history=history,
         metallicity=metallicity,
         dust=dust,

@@ -34,9 +34,9 @@ class Conditions:
     sigma: Array
 
 
-def conditions_block(seed: int, first: int, n: int) -> Block:
+def conditions_block(seed: int, candidate: NDArray[np.int64]) -> Block:
     """The random numbers of candidates for the conditions under which they are seen."""
-    return Block(seed, first, n, stream=STREAMS["conditions"], names=_DRAWS)
+    return Block.at(seed, candidate, stream=STREAMS["conditions"], names=_DRAWS)
 
 
 def draw_conditions(block: Block, bands: tuple[str, ...]) -> Conditions:

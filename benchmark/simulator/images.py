@@ -7,25 +7,21 @@ size of a chunk nor that of a batch changes a pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.simulator.appearance import IMAGE_SIZE, Appearance, draw_appearance
 from benchmark.simulator.candidates import Candidates
-from benchmark.simulator.conditions import PIXEL_SCALE_ARCSEC, Conditions, conditions_block, draw_conditions
+from benchmark.simulator.conditions import PIXEL_SCALE_ARCSEC
 from benchmark.simulator.latents import STREAMS
-from benchmark.simulator.morphology import Morphology, draw_morphology, morphology_block
-from benchmark.simulator.neighbours import draw_neighbours, neighbour_block
 from benchmark.simulator.pack import TemplatePack
 from benchmark.simulator.renderer import Blobs, Discs, Ellipses, psf_sigma_per_fwhm, render
 
-__all__ = ["IMAGE_SIZE", "Appearance", "add_noise", "draw_appearance", "noiseless_images", "render_images"]
+__all__ = ["add_noise", "noiseless_images", "render_images"]
 
 Array = NDArray[np.float64]
 
-IMAGE_SIZE = 152  # pixels
 SHOT_NOISE = 0.08
 BATCH = 16  # galaxies at a time: 60 MB of maps
 N_TAIL = 8  # Gaussians of a merger's tail
@@ -33,29 +29,6 @@ _OF_DISC = (
     *("n_arms", "arm_pitch", "arm_strength", "arm_phase", "handedness", "lopsided", "lopsided_angle"),
     *("bar_share", "bar_length", "bar_ratio", "bar_angle", "lane_depth"),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Appearance:
-    """All that decides a cutout besides the light itself, for n galaxies."""
-
-    morphology: Morphology
-    conditions: Conditions
-    neighbours: dict[str, Array]
-
-
-def draw_appearance(drawn: Candidates, pack: TemplatePack) -> Appearance:
-    """Shapes, conditions and neighbours of candidates, in any selection of them."""
-    candidate = drawn.block.candidate
-    first, n = int(candidate[0]), int(candidate[-1] - candidate[0]) + 1
-    rows = (candidate - first).astype(np.intp)
-    blocks = (morphology_block, conditions_block, neighbour_block)
-    shape, sky, around = (block(drawn.seed, first, n).take(rows) for block in blocks)
-    return Appearance(
-        morphology=draw_morphology(drawn, shape, pack),
-        conditions=draw_conditions(sky, pack.bands),
-        neighbours=draw_neighbours(around, drawn.latents.dense, IMAGE_SIZE * PIXEL_SCALE_ARCSEC),
-    )
 
 
 def render_images(drawn: Candidates, pack: TemplatePack, appearance: Appearance | None = None) -> NDArray[np.float32]:

@@ -67,11 +67,17 @@ class Block:
     def __init__(self, seed: int, first: int, n: int, *, stream: int = 0, names: tuple[str, ...] = DRAWS) -> None:
         blocks = -(-len(names) // _WORDS_PER_COUNTER)
         bits = np.random.Philox(key=(stream << 64) | seed, counter=first * blocks)
-        raw = bits.random_raw(n * blocks * _WORDS_PER_COUNTER).reshape(n, -1)
+        raw = bits.random_raw(n * blocks * _WORDS_PER_COUNTER).reshape(n, blocks * _WORDS_PER_COUNTER)
         # 53 bits, centred in their cells: never 0 or 1, so that ndtri stays finite
         self._uniform = np.ascontiguousarray(((raw >> np.uint64(11)).astype(np.float64) + 0.5).T * 2.0**-53)
         self._column = {name: i for i, name in enumerate(names)}
         self.candidate = np.arange(first, first + n, dtype=np.int64)
+
+    @classmethod
+    def at(cls, seed: int, candidate: NDArray[np.int64], *, stream: int, names: tuple[str, ...]) -> Block:
+        """The random numbers of any candidates, ascending; there may be none."""
+        first, last = (int(candidate[0]), int(candidate[-1])) if len(candidate) else (0, -1)
+        return cls(seed, first, last - first + 1, stream=stream, names=names).take(candidate - first)
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Block:
         """The same numbers of some of the candidates."""

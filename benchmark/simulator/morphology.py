@@ -101,9 +101,9 @@ class Morphology:
     merger_turn: Array
 
 
-def morphology_block(seed: int, first: int, n: int) -> Block:
+def morphology_block(seed: int, candidate: NDArray[np.int64]) -> Block:
     """The random numbers of candidates for their shapes."""
-    return Block(seed, first, n, stream=STREAMS["morphology"], names=_DRAWS)
+    return Block.at(seed, candidate, stream=STREAMS["morphology"], names=_DRAWS)
 
 
 def draw_morphology(drawn: Candidates, block: Block, pack: TemplatePack) -> Morphology:

@@ -27,9 +27,9 @@ _WHAT = ("x", "y", "mag", "star", "gr", "rz", "size", "ratio", "angle")
 _DRAWS = ("count", *(f"{what}_{i}" for what in _WHAT for i in range(N_NEIGHBOURS)))
 
 
-def neighbour_block(seed: int, first: int, n: int) -> Block:
+def neighbour_block(seed: int, candidate: NDArray[np.int64]) -> Block:
     """The random numbers of candidates for what lies around them."""
-    return Block(seed, first, n, stream=STREAMS["neighbours"], names=_DRAWS)
+    return Block.at(seed, candidate, stream=STREAMS["neighbours"], names=_DRAWS)
 
 
 def draw_neighbours(block: Block, dense: NDArray[np.bool_], width_arcsec: float) -> dict[str, Array]:
@@ -65,8 +65,8 @@ def draw_neighbours(block: Block, dense: NDArray[np.bool_], width_arcsec: float)
     offset = stretch[..., None] * steps
     n = len(count)
     return {
-        "x": (x[..., None] + offset * np.cos(angle)[..., None]).reshape(n, -1),
-        "y": (y[..., None] + offset * np.sin(angle)[..., None]).reshape(n, -1),
+        "x": (x[..., None] + offset * np.cos(angle)[..., None]).reshape(n, 3 * N_NEIGHBOURS),
+        "y": (y[..., None] + offset * np.sin(angle)[..., None]).reshape(n, 3 * N_NEIGHBOURS),
         "sigma": np.repeat(sigma, 3, axis=1),
-        "flux": (flux[:, :, None, :] * shares[:, None]).reshape(n, -1, 3),
+        "flux": (flux[:, :, None, :] * shares[:, None]).reshape(n, 3 * N_NEIGHBOURS, 3),
     }

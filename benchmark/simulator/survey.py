@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,21 +10,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.contracts import GalaxybenchError, Progress, Target, UsageError
-from benchmark.data import Survey, SurveyInfo, hash_split, write_survey
-from benchmark.simulator import cosmology, labels, photometry, selection, sky
+from benchmark.contracts import GalaxybenchError, Modality, Progress, Target, UsageError
+from benchmark.data import ImageWriter, SpectrumWriter, Survey, SurveyInfo, hash_split, write_survey
+from benchmark.data.writing import refuse_existing
+from benchmark.simulator import building, cosmology, labels, photometry, selection
+from benchmark.simulator.appearance import IMAGE_SIZE, draw_appearance
 from benchmark.simulator.candidates import draw_candidates, proposal
+from benchmark.simulator.conditions import PIXEL_SCALE_ARCSEC
 from benchmark.simulator.pack import TemplatePack, load_pack
 from benchmark.simulator.sfh import SFR_WINDOW_GYR
+from benchmark.simulator.spectra import N_WAVE, WAVE_START, WAVE_STEP
+from benchmark.simulator.votes import QUESTIONS, draw_votes
 
 __all__ = ["MAX_GALAXIES", "MAX_SEED", "SURVEY_VERSION", "SimulatedCatalogue", "build_survey", "simulate"]
 
-SURVEY_VERSION = "1"
+SURVEY_VERSION = "2"
 """Raised whenever the same seed may give other galaxies; scores of different versions do not compare."""
 
 CANDIDATES_PER_SEED = 10**9
 MAX_SEED = 2**63 // CANDIDATES_PER_SEED - 1
 MAX_GALAXIES = 10**8  # a sixth of the candidates is kept; beyond this their numbers could run out
+MODALITIES: tuple[Modality, ...] = ("photometry", "image", "spectrum")
 CHUNK = 2048  # candidates at a time; any value gives the same galaxies
 
 
@@ -33,7 +40,8 @@ class SimulatedCatalogue:
 
     Attributes
     ----------
-    frame : one row a galaxy: ``target_id, split, ra, dec, mag_<band>, mag_err_<band>`` (AB) and the targets.
+    frame : one row a galaxy: ``target_id, split, ra, dec, group_id, mag_<band>, mag_err_<band>`` (AB), the targets,
+        ``psf_fwhm_arcsec_<band>, sky_sigma_nanomaggy_<band>`` of the cutout, and Galaxy Zoo votes.
     targets : what the target columns are.
     facts : cosmology, constants, seed and counts, as they go into survey.toml.
     """
@@ -96,39 +104,93 @@ def simulate_candidates(seed: int, first: int, n: int, pack: TemplatePack) -> di
     mag, mag_err = photometry.magnitudes(*photometry.observe(block, drawn.flux, radius, pack.bands))
     truth = labels.true_labels(latents, drawn.history, drawn.metallicity)
     fitted = labels.provabgs_labels(block, truth, drawn.mag_r)
-    ra, dec = sky.draw_positions(block)
+    appearance = draw_appearance(drawn, pack)
+    conditions = appearance.conditions
     return {
         "candidate": block.candidate,
         "beats_envelope": proposal().beats_envelope(latents.log10_mstar, latents.z, drawn.mag_r),
-        "ra": ra,
-        "dec": dec,
+        "ra": drawn.places.ra,
+        "dec": drawn.places.dec,
+        "group_id": drawn.places.group_id,
         **{f"mag_{band}": mag[:, i] for i, band in enumerate(pack.bands)},
         **{f"mag_err_{band}": mag_err[:, i] for i, band in enumerate(pack.bands)},
         **truth,
         **fitted,
         "ssfr_astroclip": labels.ssfr_astroclip(fitted),
+        **{f"psf_fwhm_arcsec_{band}": conditions.fwhm_arcsec[:, i] for i, band in enumerate(pack.bands)},
+        **{f"sky_sigma_nanomaggy_{band}": conditions.sigma[:, i] for i, band in enumerate(pack.bands)},
+        **draw_votes(drawn, appearance),
     }
 
 
-def build_survey(folder: Path, n_galaxies: int = 4000, seed: int = 0, progress: Progress | None = None) -> Survey:
-    """Simulate a survey and write it as a survey folder; the arguments are those of `simulate`."""
-    catalogue = simulate(n_galaxies, seed, progress)
+def build_survey(
+    folder: Path,
+    n_galaxies: int = 4000,
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    modalities: Collection[Modality] = MODALITIES,
+    n_workers: int | None = None,
+) -> Survey:
+    """Simulate a survey and write it as a survey folder.
+
+    Images and spectra are made in parts of some hundred galaxies, kept beside the folder until all are there: a build
+    that was interrupted goes on where it stopped.
+
+    Parameters
+    ----------
+    folder, n_galaxies, seed : where to, and what, see `simulate`.
+    progress : called with (galaxies whose pixels are there, n_galaxies).
+    modalities : of ``photometry``, ``image``, ``spectrum``; photometry is always there.
+    n_workers : processes, 0 for this one; None for one a core, at most 8, or for this one where few are asked for.
+
+    Raises
+    ------
+    UsageError
+        A number or modality is out of range, or the folder may not be written to.
+    GalaxybenchError
+        A worker died, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    refuse_existing(folder.absolute(), overwrite=False)
+    if unknown := sorted(set(modalities) - set(MODALITIES)):
+        raise UsageError(f"modalities names {unknown[0]!r}: allowed are {', '.join(MODALITIES)}")
+    pixels = tuple(m for m in ("image", "spectrum") if m in modalities)
+    catalogue = simulate(n_galaxies, seed, None if pixels else progress)
+    pack = load_pack()
+    candidate = catalogue.frame["target_id"].to_numpy() - seed * CANDIDATES_PER_SEED
+    with_image, with_spectrum = "image" in pixels, "spectrum" in pixels
     info = SurveyInfo(
         name="simulated",
         version=SURVEY_VERSION,
         targets=catalogue.targets,
-        photometry_bands=("g", "r", "z"),
+        photometry_bands=pack.bands,
         photometry_unit="mag_ab",
-        image_bands=(),
-        pixel_scale_arcsec=None,
-        image_unit=None,
+        image_bands=pack.bands if with_image else (),
+        pixel_scale_arcsec=PIXEL_SCALE_ARCSEC if with_image else None,
+        image_unit="nanomaggy" if with_image else None,
+        wave_start_angstrom=WAVE_START if with_spectrum else None,
+        wave_step_angstrom=WAVE_STEP if with_spectrum else None,
+        n_wave=N_WAVE if with_spectrum else 0,
         split_rule="hash",
         licence="BSD-3-Clause (templates and filters: see the pack's NOTICE)",
         reference="galaxybench, docs/simulator.md",
         simulated=True,
+        votes=QUESTIONS,
         facts=catalogue.facts,
     )
-    return write_survey(folder, info, catalogue.frame)
+    parts = building.Parts(folder, SURVEY_VERSION, seed, pixels, candidate)
+    parts.make(n_workers, progress)
+    image_shape = (n_galaxies, len(pack.bands), IMAGE_SIZE, IMAGE_SIZE)
+    survey = write_survey(
+        folder,
+        info,
+        catalogue.frame,
+        images=ImageWriter(image_shape, np.float16, parts.fill_images) if with_image else None,
+        spectra=SpectrumWriter((n_galaxies, N_WAVE), parts.fill_spectra) if with_spectrum else None,
+    )
+    parts.remove()
+    return survey
 
 
 def _facts(
