@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from benchmark.contracts import Finding, Target
 from benchmark.data.array_checks import check_images, check_spectra
 from benchmark.data.findings import LEAK_ERROR_SHARE, finding_about, pairs_within, repeats
+from benchmark.data.spec import DEBIASED
 from benchmark.data.splits import hash_split
 from benchmark.data.survey import Survey
 
@@ -157,13 +158,22 @@ def _columns(survey: Survey) -> Iterator[Finding]:
             which = ", ".join(f"{mark:g}" for mark in np.unique(values[left]))
             message = f"{name} holds {which}, which usually means no value: list it under missing and import again"
             yield finding_about(survey, level, "sentinel", message, left)
-        if not known.all():
-            share = 1 - known.mean()
+        missing = ~known & _asked(survey, name)
+        if missing.any():
+            share = missing.mean()
             level = "error" if not known.any() and name in essential else "warning" if share > 0.5 else "info"
-            yield finding_about(survey, level, "missing", f"{name} is missing for {share:.2%} of the galaxies", ~known)
+            yield finding_about(survey, level, "missing", f"{name} is missing for {share:.2%} of the galaxies", missing)
         if known.sum() > 1 and np.ptp(values[known]) == 0:
             level = "error" if name in essential else "info"
             yield finding_about(survey, level, "constant", f"{name} is {values[known][0]:g} for every galaxy", known)
+
+
+def _asked(survey: Survey, name: str) -> NDArray[np.bool_]:
+    """(n,) False where a column of debiased shares must be empty, because nobody was asked the question."""
+    question = name.removesuffix(DEBIASED).partition("_")[0]
+    if not name.endswith(DEBIASED) or question not in survey.info.votes:
+        return np.ones(survey.n_galaxies, dtype=bool)
+    return survey.catalogue[f"{question}_total"].to_numpy(dtype=np.float64) > 0
 
 
 def _positions(survey: Survey) -> Iterator[Finding]:

@@ -138,6 +138,18 @@ def test_repeats_are_found_and_are_leaks_across_splits(tmp_path, clean, what, ac
     assert [(name, f.level, f.n) for name, f in codes.items()] == [(code, level, 2 * n), ("spectra_absent", "info", 0)]
 
 
+def test_debiased_shares_are_missing_only_where_the_question_was_asked(tmp_path, clean) -> None:
+    clean["bar_yes"], clean["bar_no"] = np.arange(N_GALAXIES) % 2, np.arange(N_GALAXIES) % 3
+    clean["bar_total"] = clean["bar_yes"] + clean["bar_no"]
+    clean["bar_yes_debiased"] = (clean["bar_yes"] / clean["bar_total"]).where(clean["bar_total"] > 0)
+    votes = {"bar": ("yes", "no")}
+    assert "missing" not in found(survey_of(tmp_path / "a", clean, votes=votes))
+    asked = int(np.flatnonzero(clean["bar_total"])[3])
+    clean.loc[asked, "bar_yes_debiased"] = np.nan
+    missing = found(survey_of(tmp_path / "b", clean, votes=votes))["missing"]
+    assert (missing.n, missing.examples) == (1, (str(asked),))
+
+
 def test_a_leak_is_found_among_three_copies_whatever_their_order(tmp_path, clean) -> None:
     rows = [*np.flatnonzero(clean["split"] == "train")[[3, 9]], np.flatnonzero(clean["split"] == "test")[4]]
     for name in ("z", "log10_mstar", "mag_g", "mag_r"):
