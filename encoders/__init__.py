@@ -8,15 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from encoders.handcrafted import ImageHandFeatures
     from encoders.linear import ImagePCA, ImagePixels
     from encoders.random_vit import RandomViT
     from encoders.spectrum_pca import SpectrumPCA
     from encoders.vit import VisionTransformer
     from encoders.zscan_pca import SpectrumZscanPCA
 
-__all__ = ["ImagePCA", "ImagePixels", "RandomViT", "SpectrumPCA", "SpectrumZscanPCA", "VisionTransformer"]
+__all__ = [
+    "ImageHandFeatures",
+    "ImagePCA",
+    "ImagePixels",
+    "RandomViT",
+    "SpectrumPCA",
+    "SpectrumZscanPCA",
+    "VisionTransformer",
+]
 
 _MODULES = {
+    "ImageHandFeatures": "encoders.handcrafted",
     "ImagePCA": "encoders.linear",
     "ImagePixels": "encoders.linear",
     "RandomViT": "encoders.random_vit",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.decomposition  # noqa: F401  # moves the global generator on import: no test shall be blamed for it
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -108,6 +109,7 @@ def test_the_board_has_the_models_of_the_public_surface() -> None:
     assert sorted(CARDS) == [
         "Constant",
         "GradientBoosting",
+        "ImageHandFeatures",
         "ImagePCA",
         "ImagePixels",
         "PhotometryMLP",
