@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmark.simulator import cosmology
 from benchmark.simulator.dust import BIRTH_CLOUD_GYR, Dust
@@ -59,8 +60,9 @@ class BandTables:
 
 
 @lru_cache(maxsize=2)
+@threadpool_limits.wrap(limits=1, user_api="blas")  # the order of sums is that of the threads
 def band_tables(pack: TemplatePack) -> BandTables:
-    """Tables of a pack, computed once in a process."""
+    """Tables of a pack, computed once in a process, the same for any number of threads that it may use."""
     wave, luminosity = _rebinned(pack)
     edges, centres = zip(*(_sub_bands(pack.filters[b]) for b in pack.bands))
     table = np.empty((N_Z, luminosity.shape[0], N_SUB_BANDS * len(pack.bands)), np.float32)
