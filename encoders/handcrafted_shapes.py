@@ -5,7 +5,7 @@ Radii are in pixels of the images that are given, and every function looks at ea
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ def pooled(image: NDArray[np.float32]) -> Array:
     height, width = (length - length % 2 for length in image.shape[2:])
     if not height or not width:
         return image.astype(np.float64)
-    cut = image[:, :, :height, :width]
-    return cut.reshape(*image.shape[:2], height // 2, 2, width // 2, 2).mean(axis=(3, 5), dtype=np.float64)
+    rows = image[:, :, 0:height:2] + image[:, :, 1:height:2]
+    return (rows[..., 0:width:2] + rows[..., 1:width:2]).astype(np.float64) / 4
 
 
 def moments(image: Array, r50: Array) -> tuple[Array, Array, Array]:
@@ -79,7 +79,7 @@ def gini_m20(image: Array, radius: Array) -> tuple[Array, Array]:
     """
     inside = _inside(image, radius)
     values = np.where(inside, image.reshape(inside.shape), -np.inf)
-    order = np.argsort(-values, axis=-1, kind="stable")
+    order = np.argsort(-values, axis=-1)
     falling = np.take_along_axis(values, order, axis=-1)
     known = np.isfinite(falling)
     count = known.sum(axis=-1)
@@ -112,12 +112,12 @@ def fourier_amplitudes(image: Array, r50: Array, ellipticity: Array, angle: Arra
     along, across = x * cosine + y * sine, (y * cosine - x * sine) / flat
     radius = np.hypot(along, across)
     turn = (along + 1j * across) / np.maximum(radius, _TINY)
-    waves = np.stack([turn**m for m in range(1, _WAVES + 1)])
+    waves = list(accumulate([turn] * _WAVES, np.multiply))
     scaled, light = radius / np.maximum(r50, 0.5)[:, None], image.reshape(len(image), -1)
     found = []
     for low, high in pairwise(_ANNULI):
         ring = light * ((scaled >= low) & (scaled < high))
-        amplitude = np.abs(np.einsum("bp,mbp->bm", ring, waves))
+        amplitude = np.stack([np.abs((ring * wave).sum(axis=1)) for wave in waves], axis=1)
         found.append(amplitude / np.maximum(np.abs(ring).sum(axis=1, keepdims=True), _TINY))
     return np.stack(found, axis=1)
 
