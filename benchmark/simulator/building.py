@@ -8,6 +8,7 @@ script needs no main guard.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import mmap
@@ -53,6 +54,7 @@ class Parts:
         self, folder: Path, version: str, seed: int, pixels: Sequence[str], candidate: NDArray[np.int64]
     ) -> None:
         target = Path(folder).absolute()
+        self.name = target.name
         self.folder = target.parent / f".{target.name}.v{version}-seed{seed}-{_code_digest()}.parts"
         self.seed, self.pixels, self.candidate = seed, tuple(pixels), candidate
         first = np.unique(candidate // PART_CANDIDATES)
@@ -73,7 +75,7 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
         if n_workers is None:
             few = sum(len(self.rows[k]) for k in missing) < FEW
-            n_workers = 0 if few else min(len(os.sched_getaffinity(0)), MAX_WORKERS, len(missing))
+            n_workers = 0 if few else min(_n_cores(), MAX_WORKERS, len(missing))
         orders = [self._order(k) for k in missing]
         finished = _in_workers(orders, n_workers) if n_workers > 1 else _here(orders)
         for number in finished:
@@ -99,8 +101,9 @@ class Parts:
             path.unlink()
 
     def remove(self) -> None:
-        """Delete what is left of the parts; for when the survey stands."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete what is left of any parts for this folder, older code's too; for when the survey stands."""
+        for left in self.folder.parent.glob(f".{glob.escape(self.name)}.v*-seed*.parts"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _path(self, pixels: str, number: int) -> Path:
         return self.folder / f"{_SUFFIX[pixels]}-{number:06d}.npy"
@@ -201,9 +204,18 @@ def _in_workers(orders: Sequence[dict[str, object]], n_workers: int) -> Iterator
                         stream.close()
 
 
+def _n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _start_worker() -> subprocess.Popen[str]:
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    code = "import sys; from benchmark.simulator.building import serve; serve(sys.stdin, sys.stdout)"
+    # Ctrl-C reaches this process, which ends the workers
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "from benchmark.simulator.building import serve; serve(sys.stdin, sys.stdout)"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError, Modality, Progress, Target, UsageError
 from benchmark.data import ImageWriter, SpectrumWriter, Survey, SurveyInfo, hash_split, write_survey
 from benchmark.data.writing import refuse_existing
-from benchmark.simulator import building, cosmology, labels, photometry, selection
+from benchmark.simulator import building, cosmology, labels, photometry, selection, sky
 from benchmark.simulator.appearance import IMAGE_SIZE, draw_appearance
 from benchmark.simulator.candidates import draw_candidates, proposal
 from benchmark.simulator.conditions import PIXEL_SCALE_ARCSEC
@@ -202,6 +202,8 @@ def _facts(
         "n_candidates": n_candidates,
         "n_brighter_than_envelope": n_beats,
         "n_missing_magnitudes": int(frame[[f"mag_{b}" for b in pack.bands]].isna().to_numpy().sum()),
+        "n_in_groups": int((frame["group_id"] != sky.FIELD).sum()),
+        "group_id": f"{sky.FIELD}: in no group",
         "cosmology": f"flat LCDM, H0 = {cosmology.H0} km/s/Mpc, Omega_m = {cosmology.OMEGA_M}",
         "imf": pack.imf,
         "z_sun": pack.z_sun,
