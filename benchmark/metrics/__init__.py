@@ -1,5 +1,27 @@
 """Metrics of the board: the functions, and in the modules of this folder the facts about each."""
 
-from posteriors.scores import bias, crps, energy_score, outlier_fraction, r2, rmse, sigma_nmad
+from posteriors.scores import (
+    accuracy,
+    balanced_accuracy,
+    bias,
+    crps,
+    energy_score,
+    f1_weighted,
+    outlier_fraction,
+    r2,
+    rmse,
+    sigma_nmad,
+)
 
-__all__ = ["bias", "crps", "energy_score", "outlier_fraction", "r2", "rmse", "sigma_nmad"]
+__all__ = [
+    "accuracy",
+    "balanced_accuracy",
+    "bias",
+    "crps",
+    "energy_score",
+    "f1_weighted",
+    "outlier_fraction",
+    "r2",
+    "rmse",
+    "sigma_nmad",
+]
