@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmark.data.survey import Survey
 
-__all__ = ["MIN_VOLUNTEERS", "VoteShares", "vote_shares"]
+__all__ = ["MIN_VOLUNTEERS", "VoteShares", "n_volunteers", "vote_shares"]
 
 MIN_VOLUNTEERS = 3
 MIN_ASKED = 0.5  # of a galaxy's volunteers
@@ -29,7 +29,7 @@ class VoteShares:
     ----------
     names : ``<question>_<answer>`` of every column.
     share : (n, answers) in 0-1; NaN where the galaxy has fewer than 3 volunteers or fewer than half were asked.
-    asked : question -> (n,) volunteers who were asked it; the first question is put to all.
+    asked : question -> (n,) volunteers who were asked it.
     debiased : questions whose shares are the catalogue's debiased ones.
     """
 
@@ -53,12 +53,12 @@ def vote_shares(survey: Survey, rows: NDArray[np.int64], names: Sequence[str] | 
     A question's shares are debiased ones if the catalogue has ``<question>_<answer>_debiased`` for all of its answers,
     else counts over the question's total.
     """
-    table, columns, asked, debiased = survey.catalogue, {}, {}, []
-    volunteers: NDArray[np.float64] | None = None
+    table, columns, debiased = survey.catalogue, {}, []
+    totals = {name: np.nan_to_num(table[f"{name}_total"].to_numpy(np.float64)[rows]) for name in survey.info.votes}
+    asked = {question: total.astype(np.int64) for question, total in totals.items()}
+    volunteers = n_volunteers(asked)
     for question, answers in survey.info.votes.items():
-        total = np.nan_to_num(table[f"{question}_total"].to_numpy(dtype=np.float64)[rows])
-        asked[question] = total.astype(np.int64)
-        volunteers = total if volunteers is None else volunteers
+        total = totals[question]
         counts = (volunteers >= MIN_VOLUNTEERS) & (total >= MIN_ASKED * volunteers) & (total > 0)
         is_debiased = all(f"{question}_{answer}_debiased" in table for answer in answers)
         debiased += [question] * is_debiased
@@ -69,3 +69,8 @@ def vote_shares(survey: Survey, rows: NDArray[np.int64], names: Sequence[str] | 
     wanted = tuple(names) if names is not None else tuple(columns)
     share = np.stack([columns[name] for name in wanted], axis=1) if wanted else np.empty((len(rows), 0))
     return VoteShares(wanted, share, asked, tuple(debiased))
+
+
+def n_volunteers(asked: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Volunteers of each galaxy (n,): the first question of a tree is put to all, the others to no more than these."""
+    return np.max(list(asked.values()), axis=0)

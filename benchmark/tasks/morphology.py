@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from benchmark.artefacts import Predictions
 from benchmark.contracts import Score, Target, TaskCard
+from benchmark.data.votes import n_volunteers
 from posteriors.bootstrap import shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, mean_of_scores
@@ -72,7 +73,7 @@ def score(
     bound: dict[tuple[str, str, str], BoundScore] = {}
     counts: dict[str, int] = {}
     details: dict[str, dict[str, Any]] = {}
-    enough_volunteers = next(iter(evidence.asked.values())) > _MORE_THAN_VOLUNTEERS
+    enough_volunteers = n_volunteers(evidence.asked) > _MORE_THAN_VOLUNTEERS
     for question, columns in _columns(evidence).items():
         prefix = len(question) + 1
         answers = [evidence.names[column][prefix:] for column in columns]

@@ -72,6 +72,9 @@ def test_shares_of_a_worked_example(tmp_path: Path) -> None:
     assert found.names[3:] == ("edge-on_yes", "edge-on_no")
     assert found.asked["edge-on"].tolist() == [5, 2, 1, 4]
     assert found.debiased == ()
+    turned = dict(reversed(votes.items()))
+    other_order = vote_shares(write_votes(tmp_path / "turned", table, turned), np.arange(4), found.names)
+    np.testing.assert_array_equal(other_order.share, found.share)
     some = vote_shares(survey, np.array([3, 0]), ["edge-on_no", "smooth-or-featured_smooth"])
     np.testing.assert_allclose(some.share, [[0.25, 0], [0.8, 0.6]], atol=1e-12)
     table["edge-on_yes_debiased"], table["edge-on_no_debiased"] = 0.3, 0.7
