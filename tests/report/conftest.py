@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +55,34 @@ class StoreMaker:
         self.store.write_record(record["name"], record)
         return record
 
-    def add_model(self, model: str, scatter: float = 0.05, *, modality: str = "photometry", seed: int = 0) -> None:
-        """A model with predictions and a posterior of this relative scatter, scored on every task."""
+    def add_model(
+        self,
+        model: str,
+        scatter: float = 0.05,
+        *,
+        modality: str = "photometry",
+        seed: int = 0,
+        tasks: Sequence[str] = tuple(NEEDS),
+    ) -> None:
+        """A model with predictions and a posterior of this relative scatter, scored on these tasks."""
         rng = np.random.default_rng(seed)
         width = scatter * self.truth.std(axis=0) / self.truth.std(axis=0)[0]
         centre = self.truth + width * rng.normal(size=self.truth.shape)
         draws = (centre + width * rng.normal(size=(N_DRAWS, *self.truth.shape))).astype(np.float32)
+        log_prob = (-0.5 * ((self.truth - centre) / width) ** 2 - np.log(width * np.sqrt(2 * np.pi))).sum(axis=1)
+        density: dict[str, Any] = {"member_log_prob": log_prob[np.newaxis], "log_jacobian": 0.0}
         known: dict[str, Any] = {"target_id": self.target_id, "names": TARGETS, "truth": self.truth}
         outputs = {
             "supervised": (Predictions(**known, prediction=centre), ".parquet"),
-            "flow": (Posterior(**known, draws=draws), ".npz"),
+            "flow": (Posterior(**known, draws=draws, **density), ".npz"),
         }
         for probe, (content, suffix) in outputs.items():
             record = self.cell("predict", model, probe, modality=modality, n_labels=300)
             path = self.store.path("outputs", record["name"] + suffix)
             content.write(path)
             self.write(record | {"artefacts": [self.store.artefact(path)]})
-        for task, probe in NEEDS.items():
-            self._add_score(model, modality, task, probe, outputs[probe][0])
+        for task in tasks:
+            self._add_score(model, modality, task, NEEDS[task], outputs[NEEDS[task]][0])
 
     def _add_score(self, model: str, modality: str, task: str, probe: str, content: Any) -> None:
         names = ("z",) if task == "redshift" else TARGETS
