@@ -15,6 +15,9 @@ import pytest
 # generator, torch's first optimiser imports sympy, which adds warning filters
 import sympy  # noqa: F401
 import torch
+from tiny_survey import write_tiny
+
+from benchmark.data import Survey
 
 torch.set_num_threads(1)  # two torch threads on two busy cores are far slower than one
 
@@ -39,3 +42,9 @@ def real_data() -> Path:
     path = Path(folder)
     assert path.is_dir(), f"GALAXYBENCH_REAL_DATA={folder} is not a folder"
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    """400 galaxies with g, r, z magnitudes and three targets that follow them; read only."""
+    return write_tiny(tmp_path_factory.mktemp("surveys") / "tiny")

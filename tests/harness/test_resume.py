@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PLUGINS, CommandLine, cli_environment
+from tiny_survey import PLUGINS, CommandLine, cli_environment
 
 from benchmark import leaderboard, load_records
 from benchmark.cli.main import main

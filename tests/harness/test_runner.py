@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PLUGINS, write_tiny
+from tiny_survey import PLUGINS, write_tiny
 
 from benchmark import evaluate, load_records
 from benchmark.config import RunConfig
