@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.config import PRESETS, RunConfig
 from benchmark.contracts import GalaxybenchError, HeadCard, ModelCard, Progress, SurveyCard, TaskCard, UsageError
-from benchmark.data import Survey, foreign, load_survey
-from benchmark.data.foreign import Content
+from benchmark.data import Survey, load_survey
 from benchmark.engine import Job, Outcome, Started, run_jobs
 from benchmark.plan import Cell, ForeignFile, NotApplicable, Plan, SurveyFacts, plan_file, plan_models
+from benchmark.records import base_record
 from benchmark.registry import HEADS, MODELS, SURVEYS, TASKS, resolve
-from benchmark.runner import base_record
 from benchmark.store import Store, content_key, file_sha256, load_records
+
+if TYPE_CHECKING:
+    from benchmark.data.foreign import Content
 
 __all__ = [
     "Execution",
@@ -154,6 +156,8 @@ def plan_foreign(
     modality: str | None = None,
 ) -> Plan:
     """Plan the scoring of a file made elsewhere, after reading and joining it once, so that a bad one ends here."""
+    from benchmark.data import foreign  # brings pandas, which planning models does not need
+
     if any(card.name.lower() == name.lower() for card in MODELS):
         raise UsageError(f"--name '{name}': is a model of the suite; choose another name for your file's row")
     names = foreign.check(path, content, survey)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmark.artefacts import Posterior, Predictions
+from benchmark.records import base_record
 from benchmark.registry import METRICS, TASKS, resolve
-from benchmark.runner import base_record
 from benchmark.store import Store
 
 N_GALAXIES, N_DRAWS, N_RESAMPLES = 120, 60, 100
@@ -63,12 +63,13 @@ class StoreMaker:
         modality: str = "photometry",
         seed: int = 0,
         tasks: Sequence[str] = tuple(NEEDS),
+        claimed: float = 1.0,
     ) -> None:
-        """A model with predictions and a posterior of this relative scatter, scored on these tasks."""
+        """A model with predictions of this scatter, scored on these tasks; its posteriors are ``claimed`` as wide."""
         rng = np.random.default_rng(seed)
         width = scatter * self.truth.std(axis=0) / self.truth.std(axis=0)[0]
         centre = self.truth + width * rng.normal(size=self.truth.shape)
-        draws = (centre + width * rng.normal(size=(N_DRAWS, *self.truth.shape))).astype(np.float32)
+        draws = (centre + claimed * width * rng.normal(size=(N_DRAWS, *self.truth.shape))).astype(np.float32)
         log_prob = (-0.5 * ((self.truth - centre) / width) ** 2 - np.log(width * np.sqrt(2 * np.pi))).sum(axis=1)
         density: dict[str, Any] = {"member_log_prob": log_prob[np.newaxis], "log_jacobian": 0.0}
         known: dict[str, Any] = {"target_id": self.target_id, "names": TARGETS, "truth": self.truth}
