@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior, Predictions
 from benchmark.contracts import GalaxybenchError
-from benchmark.registry import METRICS, TASKS
+from benchmark.registry import METRICS
 from benchmark.report import plots
 from benchmark.report.contents import Part, Record, Row
 from benchmark.report.tables import number
@@ -73,7 +73,7 @@ class Gap:
 
 def headline_picture(part: Part, task: str) -> Picture | None:
     """Interval plot of a task's headline score; None where no model has it."""
-    metric, target = TASKS[task].headline
+    metric, target = part.headline(task)
     card = METRICS[metric]
     rows = [
         row
@@ -173,15 +173,15 @@ def _calibration(record: Record, store: Store) -> Calibration | Gap:
             f"the diagonal is {largest:.3f}."
         )
         pictures.insert(0, _picture(plots.coverage_plot(f"{model} · {probe}", curve), alt))
+    outside, n_bins = plots.pit_bins_outside(pit)
+    verdict = f"{_verdict(scores, evidence.names, n)} {outside} of {n_bins} PIT bins lie outside of the grey band."
     joint = ("tarp_p", "tarp_width_p", "nll_mixture")
     tests = [(metric, _with_interval(scores[metric, "joint"])) for metric in joint if (metric, "joint") in scores]
     targets = tuple(
         (name, *(_with_interval(scores.get((metric, name))) for metric in ("coverage_68", "coverage_95", "pit_ks")))
         for name in [*evidence.names, *(["mean"] if ("coverage_68", "mean") in scores else [])]
     )
-    return Calibration(
-        model, probe, labels, tuple(pictures), _verdict(scores, evidence.names, n), tuple(tests), targets
-    )
+    return Calibration(model, probe, labels, tuple(pictures), verdict, tuple(tests), targets)
 
 
 def _verdict(scores: dict[tuple[str, str], Any], names: Sequence[str], n: int) -> str:
@@ -199,7 +199,7 @@ def _verdict(scores: dict[tuple[str, str], Any], names: Sequence[str], n: int) -
     if low is None or high is None:
         return f"No test rejects calibration (n = {n:,})."
     reach = (high - low) / 2
-    return f"No sign of miscalibration; with n = {n:,} an error below {reach:.3f} in the 68 % coverage stays unseen."
+    return f"No test rejects calibration; with n = {n:,} an error below {reach:.3f} in the 68 % coverage stays unseen."
 
 
 def _read(store: Store, record: Record, read: Callable[[Any], Any]) -> Any:

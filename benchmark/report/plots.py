@@ -19,7 +19,7 @@ from scipy.stats import binom
 from benchmark.report.tables import plot_range
 from benchmark.report.theme import BLUE, GREEN, INK, PURPLE, SKY, VERMILLION, printable, svg
 
-__all__ = ["Dot", "coverage_plot", "interval_plot", "pit_band", "pit_plot", "redshift_plot"]
+__all__ = ["Dot", "coverage_plot", "interval_plot", "pit_band", "pit_bins_outside", "pit_plot", "redshift_plot"]
 
 Floats = NDArray[np.float64]
 
@@ -146,7 +146,7 @@ def pit_plot(names: Sequence[str], pit: Floats) -> str:
     n_bins, low, high = pit_band(n)
     n_columns = min(3, len(names))
     n_rows = -(-len(names) // n_columns)
-    width, height = 1.55 * n_columns + 0.5, 1.4 * n_rows + 0.5
+    width, height = (3.6, 2.6) if n_columns == 1 else (1.85 * n_columns + 0.5, 1.6 * n_rows + 0.5)
 
     def draw(figure: Figure) -> None:
         margins = {"left": 0.62 / width, "right": 1 - 0.1 / width, "bottom": 0.52 / height, "top": 1 - 0.25 / height}
@@ -180,6 +180,14 @@ def pit_band(n: int) -> tuple[int, float, float]:
     n_bins = int(np.clip(n // 20, 5, 20))
     low, high = (float(binom.ppf(share, n, 1 / n_bins)) * n_bins / n for share in (0.025, 0.975))
     return n_bins, low, high
+
+
+def pit_bins_outside(pit: Floats) -> tuple[int, int]:
+    """How many bins of the histograms of (n, t) PIT values lie outside of the band of `pit_band`, and of how many."""
+    n_bins, low, high = pit_band(len(pit))
+    density = np.array([np.histogram(column, n_bins, (0, 1), density=True)[0] for column in pit.T])
+    tolerance = 1e-9  # the band's ends are densities of whole counts, computed in another order
+    return int(((density < low - tolerance) | (density > high + tolerance)).sum()), density.size
 
 
 def _stacked(figure: Figure, title_lines: int) -> tuple[Axes, Axes]:

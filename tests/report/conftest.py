@@ -116,3 +116,11 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     maker.write(maker.cell("score", "Absent", None, "redshift", status="skipped", reason="the survey has no spectrum"))
     assert {score for card in TASKS for score in card.metrics} <= {card.name for card in METRICS}
     return maker.store.folder
+
+
+@pytest.fixture(scope="session")
+def small_page(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of `small_store`."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_page(small_store, path)
+    return path

@@ -57,13 +57,6 @@ def _is_foreign(url: str) -> bool:
     return not url.startswith(("file:", "data:"))
 
 
-@pytest.fixture(scope="module")
-def path(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    written = tmp_path_factory.mktemp("browser") / "report.html"
-    write_page(small_store, written)
-    return written
-
-
 def names(page: Any) -> list[str]:
     """Models of the redshift table from top to bottom, as far as they are visible."""
     return page.locator("#part-1-redshift tbody tr:visible th .name").all_text_contents()
@@ -72,9 +65,9 @@ def names(page: Any) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_opens_without_errors_at_any_width_and_theme(
-    show: Callable[..., Any], path: Path, scheme: str, width: int
+    show: Callable[..., Any], small_page: Path, scheme: str, width: int
 ) -> None:
-    page = show(path, color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = show(small_page, color_scheme=scheme, viewport={"width": width, "height": 800})
     page.evaluate("for (const image of document.images) image.loading = 'eager'")
     for _ in range(100):  # wait_for_function would need eval, which the page's policy forbids
         if page.evaluate("[...document.images].every((image) => image.complete)"):
@@ -88,8 +81,8 @@ def test_the_page_opens_without_errors_at_any_width_and_theme(
     assert light == (scheme == "light")
 
 
-def test_a_column_is_sorted_by_click_and_by_keyboard_failures_last(show: Callable[..., Any], path: Path) -> None:
-    page = show(path)
+def test_a_column_is_sorted_by_click_and_by_keyboard_failures_last(show: Callable[..., Any], small_page: Path) -> None:
+    page = show(small_page)
     best_first = ["Sharp", "Middling", "Blurred", "Broken"]
     assert names(page) == best_first
     scatter = page.locator("#part-1-redshift thead th", has_text="sigma_nmad")
@@ -104,8 +97,8 @@ def test_a_column_is_sorted_by_click_and_by_keyboard_failures_last(show: Callabl
     assert page.locator("#part-1-redshift thead th[aria-sort]").count() == 1
 
 
-def test_the_filter_keeps_what_holds_every_word(show: Callable[..., Any], path: Path) -> None:
-    page = show(path)
+def test_the_filter_keeps_what_holds_every_word(show: Callable[..., Any], small_page: Path) -> None:
+    page = show(small_page)
     page.get_by_label("filter models").fill("shar SUPERVISED")
     assert names(page) == ["Sharp"]
     assert page.locator(".panels figure:visible").count() == 1
@@ -116,9 +109,11 @@ def test_the_filter_keeps_what_holds_every_word(show: Callable[..., Any], path: 
     assert page.locator("#shown").text_content() == ""
 
 
-def test_all_scores_are_listed_filtered_and_saved(show: Callable[..., Any], path: Path, small_store: Path) -> None:
+def test_all_scores_are_listed_filtered_and_saved(
+    show: Callable[..., Any], small_page: Path, small_store: Path
+) -> None:
     rows = leaderboard(small_store)
-    page = show(path)
+    page = show(small_page)
     page.locator("#list summary").click()
     listed = page.locator("#scores tbody tr")
     assert listed.count() == len(rows)

@@ -61,10 +61,8 @@ class Parsed(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def html(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    write_page(small_store, path)
-    return path.read_text()
+def html(small_page: Path) -> str:
+    return small_page.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +135,7 @@ def test_nothing_is_loaded_and_only_hashed_code_runs(page: Parsed, html: str) ->
 
 def test_a_hostile_model_name_stays_text(make_store: Callable[..., Any], tmp_path: Path) -> None:
     maker = make_store()
-    maker.add_model(HOSTILE)
+    maker.add_model(HOSTILE, tasks=["redshift", "properties"])
     maker.write(maker.cell("score", HOSTILE + "2", "knn", "redshift", status="failed", reason=HOSTILE))
     write_page(maker.store.folder, tmp_path / "page.html")
     page = Parsed((tmp_path / "page.html").read_text())
@@ -153,7 +151,7 @@ def test_a_missing_or_altered_artefact_leaves_a_stated_gap(
 ) -> None:
     maker = make_store()
     for number, model in enumerate(("Whole", "Harmed")):
-        maker.add_model(model, seed=number)
+        maker.add_model(model, seed=number, tasks=["redshift", "posterior"])
     for path in maker.store.path("outputs", "").glob("predict-harmed-*"):
         if harm == "deleted":
             path.unlink()

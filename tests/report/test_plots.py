@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from xml.etree import ElementTree
 
@@ -20,6 +21,7 @@ def redshift(n: int, name: str = "Model · knn") -> str:
     return plots.redshift_plot(name, ["bias 0.000"], truth, truth + rng.normal(0, 0.03, n), *AXES)
 
 
+@functools.cache
 def pictures(name: str = "Model · knn") -> dict[str, str]:
     """One of each."""
     level = np.linspace(0, 1, 11)
@@ -33,7 +35,7 @@ def pictures(name: str = "Model · knn") -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["Model", "a$b^c$ $x", "星系 🌌", "<b>&--", "two\nlines " + "long " * 50])
+@pytest.mark.parametrize("name", ["a$b^c$ $x <b>&--", "星系 🌌", "two\nlines " + "long " * 50])
 def test_any_name_gives_a_well_formed_figure(name: str) -> None:
     for svg in pictures(name).values():
         assert ElementTree.fromstring(svg).tag.endswith("svg")
@@ -48,7 +50,7 @@ def test_axes_take_the_colour_of_the_theme() -> None:
 
 
 def test_the_same_numbers_give_the_same_text() -> None:
-    assert pictures() == pictures()
+    assert pictures.__wrapped__() == pictures()
 
 
 def test_many_galaxies_do_not_make_a_large_figure() -> None:
