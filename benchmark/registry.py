@@ -122,10 +122,10 @@ def load_plugin(path: Path) -> str:
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file; give a Python file that calls benchmark.register_model")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    loaded = sys.modules.get(path.stem)
-    if getattr(loaded, "__file__", None) == str(path):
+    if getattr(sys.modules.get(path.stem), "__file__", None) == str(path):
         return digest
-    if loaded is not None or importlib.util.find_spec(path.stem) is not None:
+    taken = importlib.util.find_spec(path.stem)
+    if taken is not None and Path(taken.origin or "").resolve() != path:  # it may well lie in the working folder
         raise UsageError(f"--plugin {path}: a module named '{path.stem}' exists already; rename the file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
