@@ -12,6 +12,7 @@ import pytest
 from benchmark.artefacts import Posterior, Predictions
 from benchmark.records import base_record
 from benchmark.registry import METRICS, TASKS, resolve
+from benchmark.report import write_page
 from benchmark.store import Store
 
 N_GALAXIES, N_DRAWS, N_RESAMPLES = 120, 60, 100
