@@ -99,8 +99,10 @@ def expected_coverage(
     Notes
     -----
     References from the posterior are the default: they lie where the galaxies are, so that the test keeps its power
-    when outliers stretch the box, and both kinds reject calibrated posteriors at the nominal rate (tests). Scaling
-    and box come from the draws alone: with the truths in them f would not be exactly uniform.
+    when outliers stretch the box. Scaling and box come from the draws alone: with the truths in them f would not be
+    exactly uniform. At n = 400, t = 5, 200 draws and the 5 % level, 1,000 calibrated replications were rejected by
+    p_value and p_width in 4.8 and 4.2 % (posterior) and 5.3 and 4.4 % (uniform), by either of the two in 9 %; a
+    posterior 10 % too narrow in 37 and 68 % (posterior) and 27 and 70 % (uniform) of 200: passing is weak evidence.
     """
     _check_count("n_bootstrap", n_bootstrap, 1)
     _check_count("n_levels", n_levels, 2)
