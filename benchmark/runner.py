@@ -51,7 +51,13 @@ def run_cell(payload: Mapping[str, Any]) -> str:
         for plugin in payload.get("plugins", ()):
             load_plugin(Path(plugin))
         survey = _survey(payload["survey"], cell["survey_digest"])
-        record["survey"] = {"name": survey.info.name, "version": survey.info.version, "digest": survey.digest}
+        record["survey"] = {
+            "name": survey.info.name,
+            "version": survey.info.version,
+            "digest": survey.digest,
+            "simulated": survey.info.simulated,
+            "n_per_split": survey.counts(),
+        }
         record["split_digest"] = survey.split_digest
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # convergence chatter of libraries; what matters stands in the record

@@ -12,7 +12,7 @@ from benchmark.contracts import UsageError
 from benchmark.registry import METRICS, TASKS
 from benchmark.store import load_records
 
-__all__ = ["ROW_FIELDS", "leaderboard"]
+__all__ = ["ROW_FIELDS", "leaderboard", "newest_records"]
 
 ROW_FIELDS = (
     "survey",
@@ -74,16 +74,16 @@ def leaderboard(out: str | Path, *, task: str | None = None, modality: str | Non
     wanted = TASKS[task].name if task else None
     rows = [
         row
-        for row in _rows(_newest(load_records(out)))
+        for row in _rows(newest_records(load_records(out)))
         if (wanted is None or row["task"] == wanted) and (modality is None or row["modality"] == modality)
     ]
     if modality is not None and not rows:
-        known = sorted({str(row["modality"]) for row in _rows(_newest(load_records(out)))})
+        known = sorted({str(row["modality"]) for row in _rows(newest_records(load_records(out)))})
         raise UsageError(f"--modality '{modality}': no row has it; there are {', '.join(known)}")
     return sorted(rows, key=_order)
 
 
-def _newest(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def newest_records(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The newest record of every cell of the board: older ones stem from a changed survey, model or task."""
     newest: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for record in sorted(records, key=lambda record: record["created"]):

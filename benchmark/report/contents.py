@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.board import leaderboard
-from benchmark.board.aggregate import _newest
+from benchmark.board.aggregate import newest_records
 from benchmark.contracts import UsageError
-from benchmark.registry import SURVEYS, TASKS
+from benchmark.registry import TASKS
 from benchmark.store import load_records
 
 __all__ = ["Contents", "Part", "read_contents"]
@@ -41,8 +41,8 @@ class Part:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the survey is one that this suite builds from a size and a seed, which only a simulation is."""
-        return self.survey in {card.name for card in SURVEYS}
+        """Whether the records say so of the survey."""
+        return any(record["survey"].get("simulated", False) for record in self.records)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -55,6 +55,7 @@ class Part:
             "survey digest": ", ".join(sorted({str(survey["digest"])[:12] for survey in surveys})),
             "training galaxies with labels": _span(labels),
             "test galaxies": _span(tested),
+            "galaxies": "; ".join(sorted({_split_sizes(survey.get("n_per_split", {})) for survey in surveys})),
             "preset": self.preset,
             "recipe": self.recipe,
         }
@@ -108,7 +109,7 @@ def read_contents(out: Path) -> Contents:
         If a record cannot be read.
     """
     cells = {record["name"]: record for record in load_records(out, kind=None)}
-    scores = _newest(record for record in cells.values() if record["kind"] == "score")
+    scores = newest_records(record for record in cells.values() if record["kind"] == "score")
     if not scores:
         raise UsageError(f"{out}: holds no scores yet; run models with --out {out} first")
     behind = list(_with_needs(scores, cells))
@@ -171,6 +172,10 @@ def _provenance(records: Sequence[Record]) -> dict[str, str]:
         "device": sorted({f"{entry['device']}, {entry['dtype']}" for entry in made}),
     }
     return {name: "; ".join(found) for name, found in facts.items() if found}
+
+
+def _split_sizes(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {split}" for split, n in counts.items() if n)
 
 
 def _span(numbers: Collection[int]) -> str:

@@ -47,7 +47,8 @@ class StoreMaker:
         labels |= {"task": task, "task_version": TASKS[task].version} if task else {}
         settings = {"model": {"name": model}, "ranked": list(TARGETS), "bootstrap_seed": 1}
         cell = {"labels": labels, "settings": settings, "key": name, "name": name, "kind": kind, "needs": []}
-        survey = {"name": self.survey, "version": "1", "digest": "0" * 64}
+        survey = {"name": self.survey, "version": "1", "digest": "0" * 64, "simulated": self.survey == "simulated"}
+        survey["n_per_split"] = {"train": 300, "validation": 40, "test": N_GALAXIES, "unlabelled": 0}
         record = base_record(cell | {"survey": survey}, more.pop("status", "done"), more.pop("reason", ""))
         return record | more
 
