@@ -18,8 +18,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfc
-from scipy.stats import kstest
 
 from posteriors.scores.density import check_draws
 
@@ -218,9 +216,11 @@ def _band(f: Floats, credibility: Floats, n_bootstrap: int, rng: np.random.Gener
 
 def _p_values(ranks: Floats) -> tuple[float, float]:
     """KS test, and the test that mean (rank - 1/2)^2 is 1/12: its variance over galaxies is 1/180."""
+    from scipy.stats import kstest  # a second to import, of use to this function alone
+
     deviation = np.square(ranks - 0.5).mean() - 1 / 12
     standardised = abs(deviation) * math.sqrt(180 * len(ranks))
-    return float(kstest(ranks, "uniform").pvalue), float(erfc(standardised / math.sqrt(2)))
+    return float(kstest(ranks, "uniform").pvalue), math.erfc(standardised / math.sqrt(2))
 
 
 def _check_count(name: str, value: int, lowest: int) -> None:
