@@ -161,6 +161,14 @@ def plan_foreign(
     if any(card.name.lower() == name.lower() for card in MODELS):
         raise UsageError(f"--name '{name}': is a model of the suite; choose another name for your file's row")
     names = foreign.check(path, content, survey)
+    if content == "draws":
+        joint = tuple(target.name for target in survey.joint_targets)
+        if not set(joint) <= set(names):
+            raise GalaxybenchError(
+                f"{path}: draws of {', '.join(names)}: a posterior on survey '{survey.info.name}' is scored jointly "
+                f"over {', '.join(joint)}; draw all of these"
+            )
+        names = joint  # further targets are left aside
     file = ForeignFile(str(path.resolve()), file_sha256(path), content, names)
     return plan_file(survey_facts(survey), name, modality, file, list(TASKS), list(HEADS), config)
 
@@ -183,8 +191,8 @@ def execute(
 ) -> RunSummary:
     """Run the pending cells of a plan; every cell that ends leaves a record, whatever its end."""
     store.prepare()
-    for absent in plan.not_applicable:
-        _record_absent(absent, plan, store)
+    absent = [_record_absent(entry, plan, store) for entry in plan.not_applicable]
+    store.write_last_run([*absent, *(cell.name for cell in plan.cells)])
     pending = pending_cells(plan, store, execution.force)
     summary = RunSummary(cached=[cell.name for cell in plan.cells if cell not in pending])
     cells = {cell.name: _cell_payload(cell, plan.survey) for cell in pending}
@@ -260,13 +268,13 @@ def _cell_payload(cell: Cell, survey: SurveyFacts) -> dict[str, Any]:
     return {**asdict(cell), "survey": facts, "survey_digest": survey.digest}
 
 
-def _record_absent(absent: NotApplicable, plan: Plan, store: Store) -> None:
-    """A record that says why a model has no score on a task here."""
+def _record_absent(absent: NotApplicable, plan: Plan, store: Store) -> str:
+    """Leave a record that says why a model has no score on a task here; returns its name."""
     content = {"model": absent.model, "task": absent.task, "survey": plan.survey.digest, "config": asdict(plan.config)}
     key = content_key(content)
     name = f"skipped-{absent.model.lower()}-{absent.task}-{key}"
     if store.read_record(name) is not None:
-        return
+        return name
     labels = {
         "model": absent.model,
         "modality": absent.modality,
@@ -277,6 +285,7 @@ def _record_absent(absent: NotApplicable, plan: Plan, store: Store) -> None:
     }
     cell = Cell("score", name, key, {"model": {"name": absent.model}}, (), labels, 0)
     store.write_record(name, base_record(_cell_payload(cell, plan.survey), "skipped", absent.reason))
+    return name
 
 
 def _names(registry: Any) -> str:

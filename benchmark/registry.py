@@ -20,7 +20,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from benchmark.contracts import GalaxybenchError, HeadCard, MetricCard, ModelCard, SurveyCard, TaskCard, UsageError
 
-__all__ = ["HEADS", "METRICS", "MODELS", "SURVEYS", "TASKS", "Registry", "load_plugin", "register_model", "resolve"]
+__all__ = [
+    "HEADS",
+    "METRICS",
+    "MODELS",
+    "PLUGIN_SOURCES",
+    "SURVEYS",
+    "TASKS",
+    "Registry",
+    "load_plugin",
+    "register_model",
+    "resolve",
+]
 
 
 class _Named(Protocol):
@@ -113,8 +124,12 @@ def resolve(address: str) -> Any:
         raise GalaxybenchError(f"cannot import '{address}': {error}; an address reads 'module:attribute'") from error
 
 
+PLUGIN_SOURCES: dict[str, str] = {}
+"""Name of a model that came from a plugin file -> sha256 of the file, which enters its keys."""
+
+
 def load_plugin(path: Path) -> str:
-    """Run a Python file that registers models or tasks; returns the sha256 of the file, which enters the keys.
+    """Run a Python file that registers models or tasks; returns the sha256 of the file.
 
     The file is importable afterwards under its stem, so that a card in ``mine.py`` may name ``"mine:Model"``.
     """
@@ -132,6 +147,7 @@ def load_plugin(path: Path) -> str:
         raise UsageError(f"--plugin {path}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
+    before = {card.name for card in MODELS}
     try:
         spec.loader.exec_module(module)
     except GalaxybenchError:
@@ -140,4 +156,5 @@ def load_plugin(path: Path) -> str:
     except Exception as error:
         del sys.modules[path.stem]
         raise GalaxybenchError(f"--plugin {path}: {type(error).__name__}: {error}") from error
+    PLUGIN_SOURCES.update({card.name: digest for card in MODELS if card.name not in before})
     return digest

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.board import leaderboard
-from benchmark.board.aggregate import newest_records
+from benchmark.board.current import current_records
 from benchmark.contracts import UsageError
 from benchmark.registry import TASKS
-from benchmark.store import load_records
+from benchmark.store import Store, load_records
 
 __all__ = ["Contents", "Part", "read_contents"]
 
@@ -109,7 +109,7 @@ def read_contents(out: Path) -> Contents:
         If a record cannot be read.
     """
     cells = {record["name"]: record for record in load_records(out, kind=None)}
-    scores = newest_records(record for record in cells.values() if record["kind"] == "score")
+    scores = current_records((record for record in cells.values() if record["kind"] == "score"), Store(out).last_run())
     if not scores:
         raise UsageError(f"{out}: holds no scores yet; run models with --out {out} first")
     behind = list(_with_needs(scores, cells))

@@ -114,3 +114,10 @@ def test_the_page_gets_the_coverage_curve() -> None:
 def test_too_few_galaxies_are_refused() -> None:
     with pytest.raises(GalaxybenchError, match="49 test galaxies have every default target"):
         scores_of(make(n=49))
+
+
+def test_targets_without_a_joint_density_are_named_as_such() -> None:
+    evidence = make()
+    collinear = np.repeat(evidence.truth[:, :1], 2, axis=1)
+    with pytest.raises(GalaxybenchError, match=r"collinear or repeat each other.*joint = false"):
+        posterior.score(evidence, collinear, ranked=NAMES, seed=5, n_resamples=10)
