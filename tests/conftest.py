@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-# imports that leave traces are made here, so that no test is blamed for them: scikit-learn's moves the global
+# imports that leave traces are made here, so that no test is blamed for them: scikit-learn's and rich's move the global
 # generator, torch's first optimiser imports sympy, which adds warning filters
 import sympy  # noqa: F401
 import torch
