@@ -14,6 +14,8 @@ import pytest
 
 # imports that leave traces are made here, so that no test is blamed for them: scikit-learn's and rich's move the global
 # generator, torch's first optimiser imports sympy, which adds warning filters
+import rich.console  # noqa: F401
+import sklearn.ensemble  # noqa: F401
 import sympy  # noqa: F401
 import torch
 from tiny_survey import write_tiny
