@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.config import PRESETS, RunConfig
 from benchmark.contracts import GalaxybenchError, HeadCard, ModelCard, Progress, SurveyCard, TaskCard, UsageError
-from benchmark.data import Survey, foreign, load_survey
-from benchmark.data.foreign import Content
+from benchmark.data import Survey, load_survey
 from benchmark.engine import Job, Outcome, Started, run_jobs
 from benchmark.plan import Cell, ForeignFile, NotApplicable, Plan, SurveyFacts, plan_file, plan_models
+from benchmark.records import base_record
 from benchmark.registry import HEADS, MODELS, SURVEYS, TASKS, resolve
-from benchmark.runner import base_record
 from benchmark.store import Store, content_key, file_sha256, load_records
+
+if TYPE_CHECKING:
+    from benchmark.data.foreign import Content
 
 __all__ = [
     "Execution",
@@ -155,9 +157,19 @@ def plan_foreign(
     modality: str | None = None,
 ) -> Plan:
     """Plan the scoring of a file made elsewhere, after reading and joining it once, so that a bad one ends here."""
+    from benchmark.data import foreign  # brings pandas, which planning models does not need
+
     if any(card.name.lower() == name.lower() for card in MODELS):
         raise UsageError(f"--name '{name}': is a model of the suite; choose another name for your file's row")
     names = foreign.check(path, content, survey)
+    if content == "draws":
+        joint = tuple(target.name for target in survey.joint_targets)
+        if not set(joint) <= set(names):
+            raise GalaxybenchError(
+                f"{path}: draws of {', '.join(names)}: a posterior on survey '{survey.info.name}' is scored jointly "
+                f"over {', '.join(joint)}; draw all of these"
+            )
+        names = joint  # further targets are left aside
     file = ForeignFile(str(path.resolve()), file_sha256(path), content, names)
     return plan_file(survey_facts(survey), name, modality, file, list(TASKS), list(HEADS), config)
 
@@ -180,8 +192,8 @@ def execute(
 ) -> RunSummary:
     """Run the pending cells of a plan; every cell that ends leaves a record, whatever its end."""
     store.prepare()
-    for absent in plan.not_applicable:
-        _record_absent(absent, plan, store)
+    absent = [_record_absent(entry, plan, store) for entry in plan.not_applicable]
+    store.write_last_run([*absent, *(cell.name for cell in plan.cells)])
     pending = pending_cells(plan, store, execution.force)
     summary = RunSummary(cached=[cell.name for cell in plan.cells if cell not in pending])
     cells = {cell.name: _cell_payload(cell, plan.survey) for cell in pending}
@@ -257,13 +269,13 @@ def _cell_payload(cell: Cell, survey: SurveyFacts) -> dict[str, Any]:
     return {**asdict(cell), "survey": facts, "survey_digest": survey.digest}
 
 
-def _record_absent(absent: NotApplicable, plan: Plan, store: Store) -> None:
-    """A record that says why a model has no score on a task here."""
+def _record_absent(absent: NotApplicable, plan: Plan, store: Store) -> str:
+    """Leave a record that says why a model has no score on a task here; returns its name."""
     content = {"model": absent.model, "task": absent.task, "survey": plan.survey.digest, "config": asdict(plan.config)}
     key = content_key(content)
     name = f"skipped-{absent.model.lower()}-{absent.task}-{key}"
     if store.read_record(name) is not None:
-        return
+        return name
     labels = {
         "model": absent.model,
         "modality": absent.modality,
@@ -274,6 +286,7 @@ def _record_absent(absent: NotApplicable, plan: Plan, store: Store) -> None:
     }
     cell = Cell("score", name, key, {"model": {"name": absent.model}}, (), labels, 0)
     store.write_record(name, base_record(_cell_payload(cell, plan.survey), "skipped", absent.reason))
+    return name
 
 
 def _names(registry: Any) -> str:

@@ -240,7 +240,7 @@ def _add_fits(
     if head:
         options = _options(head.options, head.recipes, config)
         if config.inputs and head.produces == "predictions":
-            options["inputs"] = config.inputs
+            options["inputs"] = settings["inputs"] = config.inputs
         settings["probe"] = {"name": head.name, "factory": head.factory, "version": head.version, "options": options}
     if produces == "posterior":
         settings["n_draws"] = PRESETS[config.preset].n_draws
@@ -269,6 +269,7 @@ def _add_scores(
             "model": predicted.settings["model"],
             "probe": predicted.settings.get("probe"),
             "n_labels": predicted.settings.get("n_labels"),
+            "inputs": predicted.settings.get("inputs"),
             "targets": names,
             "ranked": (
                 list(builder.survey.votes)

@@ -20,7 +20,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from benchmark.contracts import GalaxybenchError, HeadCard, MetricCard, ModelCard, SurveyCard, TaskCard, UsageError
 
-__all__ = ["HEADS", "METRICS", "MODELS", "SURVEYS", "TASKS", "Registry", "load_plugin", "register_model", "resolve"]
+__all__ = [
+    "HEADS",
+    "METRICS",
+    "MODELS",
+    "PLUGIN_SOURCES",
+    "SURVEYS",
+    "TASKS",
+    "Registry",
+    "load_plugin",
+    "register_model",
+    "resolve",
+]
 
 
 class _Named(Protocol):
@@ -113,8 +124,12 @@ def resolve(address: str) -> Any:
         raise GalaxybenchError(f"cannot import '{address}': {error}; an address reads 'module:attribute'") from error
 
 
+PLUGIN_SOURCES: dict[str, str] = {}
+"""Name of a model that came from a plugin file -> sha256 of the file, which enters its keys."""
+
+
 def load_plugin(path: Path) -> str:
-    """Run a Python file that registers models or tasks; returns the sha256 of the file, which enters the keys.
+    """Run a Python file that registers models or tasks; returns the sha256 of the file.
 
     The file is importable afterwards under its stem, so that a card in ``mine.py`` may name ``"mine:Model"``.
     """
@@ -122,16 +137,17 @@ def load_plugin(path: Path) -> str:
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file; give a Python file that calls benchmark.register_model")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    loaded = sys.modules.get(path.stem)
-    if getattr(loaded, "__file__", None) == str(path):
+    if getattr(sys.modules.get(path.stem), "__file__", None) == str(path):
         return digest
-    if loaded is not None or importlib.util.find_spec(path.stem) is not None:
+    taken = importlib.util.find_spec(path.stem)
+    if taken is not None and Path(taken.origin or "").resolve() != path:  # it may well lie in the working folder
         raise UsageError(f"--plugin {path}: a module named '{path.stem}' exists already; rename the file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--plugin {path}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
+    before = {card.name for card in MODELS}
     try:
         spec.loader.exec_module(module)
     except GalaxybenchError:
@@ -140,4 +156,5 @@ def load_plugin(path: Path) -> str:
     except Exception as error:
         del sys.modules[path.stem]
         raise GalaxybenchError(f"--plugin {path}: {type(error).__name__}: {error}") from error
+    PLUGIN_SOURCES.update({card.name: digest for card in MODELS if card.name not in before})
     return digest

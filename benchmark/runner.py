@@ -13,7 +13,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,11 @@ from benchmark.contracts import GalaxybenchError, InputArray, Score
 from benchmark.data import Survey, foreign, inputs, load_survey
 from benchmark.data.flux import flux_images
 from benchmark.data.votes import vote_shares
-from benchmark.provenance import provenance
+from benchmark.records import base_record
 from benchmark.registry import load_plugin, resolve
-from benchmark.store import SCHEMA_VERSION, Store
+from benchmark.store import Store
 
-__all__ = ["base_record", "run_cell"]
+__all__ = ["run_cell"]
 
 _LABELLED = ("train", "validation", "test")
 
@@ -54,7 +53,13 @@ def run_cell(payload: Mapping[str, Any]) -> str:
         for plugin in payload.get("plugins", ()):
             load_plugin(Path(plugin))
         survey = _survey(payload["survey"], cell["survey_digest"])
-        record["survey"] = {"name": survey.info.name, "version": survey.info.version, "digest": survey.digest}
+        record["survey"] = {
+            "name": survey.info.name,
+            "version": survey.info.version,
+            "digest": survey.digest,
+            "simulated": survey.info.simulated,
+            "n_per_split": survey.counts(),
+        }
         record["split_digest"] = survey.split_digest
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # convergence chatter of libraries; what matters stands in the record
@@ -69,38 +74,6 @@ def run_cell(payload: Mapping[str, Any]) -> str:
     record["memory"] = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     store.write_record(cell["name"], record)
     return record["reason"]
-
-
-def base_record(cell: Mapping[str, Any], status: str = "failed", reason: str = "") -> dict[str, Any]:
-    """The record of a cell before anything is known of it; also what stands for one that crashed or was skipped."""
-    labels, settings = cell["labels"], cell["settings"]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "key": cell["key"],
-        "name": cell["name"],
-        "kind": cell["kind"],
-        "needs": list(cell["needs"]),
-        "status": status,
-        "reason": reason,
-        "model": {**settings["model"], "name": labels["model"]},
-        "modality": labels.get("modality"),
-        "probe": labels.get("probe"),
-        "task": {"name": labels["task"], "version": labels["task_version"]} if "task" in labels else None,
-        "survey": cell["survey"],
-        "split_digest": None,
-        "preset": labels["preset"],
-        "recipe": labels["recipe"],
-        "seed": labels.get("seed"),
-        "contamination": labels.get("contamination"),
-        "config": dict(settings),
-        "n_labels": None,
-        "n_dropped": {},
-        "scores": [],
-        "details": {},
-        "artefacts": [],
-        "provenance": provenance(),
-        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
 
 
 @functools.lru_cache(maxsize=2)

@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ __all__ = ["SCHEMA_VERSION", "Store", "atomic_write", "canonical_json", "content
 
 SCHEMA_VERSION = 1
 _FOLDERS = ("records", "models", "embeddings", "outputs")
-_REQUIRED = ("schema_version", "key", "kind", "status", "model")
+_LAST_RUN = "last_run.json"
+_REQUIRED = (
+    *("schema_version", "key", "name", "kind", "status", "reason", "model", "task", "survey", "preset", "recipe"),
+    *("seed", "config", "scores", "created"),
+)
 
 
 def canonical_json(content: object) -> str:
@@ -104,7 +108,7 @@ class Store:
         self._sweep()
 
     def _sweep(self) -> None:
-        for left_over in self.folder.glob("*/.*.tmp*"):
+        for left_over in (*self.folder.glob("*/.*.tmp*"), *self.folder.glob(".*.tmp*")):
             writer = left_over.name.rpartition(".tmp")[0].rpartition(".")[2]
             if not (writer.isdigit() and _is_alive(int(writer))):
                 left_over.unlink(missing_ok=True)
@@ -159,6 +163,21 @@ class Store:
         if not path.is_file() or file_sha256(path) != artefact["sha256"]:
             raise GalaxybenchError(f"{path}: is missing or was altered; delete records/{name}.json and run again")
         return path
+
+    def write_last_run(self, names: Iterable[str]) -> None:
+        """Note the cells that a run asked for, cached ones too, in ``last_run.json``."""
+        text = json.dumps(sorted(names), indent=1) + "\n"
+        atomic_write(self.folder / _LAST_RUN, lambda path: path.write_text(text))
+
+    def last_run(self) -> frozenset[str]:
+        """Names of the cells that the last run asked for; empty where no run is noted."""
+        path = self.folder / _LAST_RUN
+        try:
+            return frozenset(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return frozenset()
+        except (OSError, ValueError, TypeError) as error:
+            raise GalaxybenchError(f"{path}: not a readable list of cells ({error}); delete this file") from error
 
     def records(self) -> list[dict[str, Any]]:
         """Every record, in the order of their names."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kstest
 
 from posteriors.scores.density import central_coverage, pit_values
 
@@ -67,6 +66,8 @@ def uniformity(pit: ArrayLike) -> UniformityTest:
     ValueError
         For another shape, values outside [0, 1], or fewer than 10 galaxies.
     """
+    from scipy.stats import kstest  # a second to import, of use to this function alone
+
     values = _check_pit(pit)
     found = kstest(values, "uniform")
     distance, reach = float(found.statistic), math.sqrt(math.log(2 / 0.05) / (2 * len(values)))

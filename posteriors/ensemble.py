@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from posteriors.config import FlowEnsembleConfig
+from posteriors.ensemble_file import read_ensemble, write_ensemble
 from posteriors.flows import ConditionalFlow
 from posteriors.inputs import as_context, as_pair, check_ids
 from posteriors.scaling import ContextScaling, TargetScaling, member_components
@@ -186,8 +187,6 @@ class FlowEnsemble:
 
     def save(self, path: str | Path) -> None:
         """Write the ensemble to one safetensors file, with its configuration in the metadata."""
-        from posteriors.ensemble_file import write_ensemble
-
         write_ensemble(self, Path(path))
 
     @classmethod
@@ -201,8 +200,6 @@ class FlowEnsemble:
         ValueError
             If the file is not an ensemble or was damaged.
         """
-        from posteriors.ensemble_file import read_ensemble
-
         return cls(**read_ensemble(Path(path)))
 
     def _check_columns(self, context: NDArray, target: NDArray | None = None) -> None:

@@ -18,8 +18,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfc
-from scipy.stats import kstest
 
 from posteriors.scores.density import check_draws
 
@@ -99,8 +97,10 @@ def expected_coverage(
     Notes
     -----
     References from the posterior are the default: they lie where the galaxies are, so that the test keeps its power
-    when outliers stretch the box, and both kinds reject calibrated posteriors at the nominal rate (tests). Scaling
-    and box come from the draws alone: with the truths in them f would not be exactly uniform.
+    when outliers stretch the box. Scaling and box come from the draws alone: with the truths in them f would not be
+    exactly uniform. At n = 400, t = 5, 200 draws and the 5 % level, 1,000 calibrated replications were rejected by
+    p_value and p_width in 4.8 and 4.2 % (posterior) and 5.3 and 4.4 % (uniform), by either of the two in 9 %; a
+    posterior 10 % too narrow in 37 and 68 % (posterior) and 27 and 70 % (uniform) of 200: passing is weak evidence.
     """
     _check_count("n_bootstrap", n_bootstrap, 1)
     _check_count("n_levels", n_levels, 2)
@@ -216,9 +216,11 @@ def _band(f: Floats, credibility: Floats, n_bootstrap: int, rng: np.random.Gener
 
 def _p_values(ranks: Floats) -> tuple[float, float]:
     """KS test, and the test that mean (rank - 1/2)^2 is 1/12: its variance over galaxies is 1/180."""
+    from scipy.stats import kstest  # a second to import, of use to this function alone
+
     deviation = np.square(ranks - 0.5).mean() - 1 / 12
     standardised = abs(deviation) * math.sqrt(180 * len(ranks))
-    return float(kstest(ranks, "uniform").pvalue), float(erfc(standardised / math.sqrt(2)))
+    return float(kstest(ranks, "uniform").pvalue), math.erfc(standardised / math.sqrt(2))
 
 
 def _check_count(name: str, value: int, lowest: int) -> None:

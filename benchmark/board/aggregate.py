@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.board.current import current_records
 from benchmark.contracts import UsageError
 from benchmark.registry import METRICS, TASKS
-from benchmark.store import load_records
+from benchmark.store import Store, load_records
 
 __all__ = ["ROW_FIELDS", "leaderboard"]
 
@@ -72,27 +73,12 @@ def leaderboard(out: str | Path, *, task: str | None = None, modality: str | Non
         If a record cannot be read.
     """
     wanted = TASKS[task].name if task else None
-    rows = [
-        row
-        for row in _rows(_newest(load_records(out)))
-        if (wanted is None or row["task"] == wanted) and (modality is None or row["modality"] == modality)
-    ]
-    if modality is not None and not rows:
-        known = sorted({str(row["modality"]) for row in _rows(_newest(load_records(out)))})
+    every = _rows(current_records(load_records(out), Store(Path(out)).last_run()))
+    if modality is not None and modality not in {row["modality"] for row in every}:
+        known = sorted({str(row["modality"]) for row in every})
         raise UsageError(f"--modality '{modality}': no row has it; there are {', '.join(known)}")
+    rows = [row for row in every if wanted in (None, row["task"]) and modality in (None, row["modality"])]
     return sorted(rows, key=_order)
-
-
-def _newest(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The newest record of every cell of the board: older ones stem from a changed survey, model or task."""
-    newest: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for record in sorted(records, key=lambda record: record["created"]):
-        task = record["task"]
-        what = (record["config"].get("model", {}).get("name"), record["probe"], task["name"], record["seed"])
-        config = record["config"]
-        sizes = (record["survey"]["name"], record["preset"], record["recipe"], config.get("n_labels"))
-        newest[(*what, *sizes)] = record
-    return list(newest.values())
 
 
 def _rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -119,12 +105,14 @@ def _record_rows(record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         "contamination": record["contamination"],
         "published": [],
     }
+    inputs = record["config"].get("inputs")  # a probe that sees the embedding otherwise is another row
+    common["condition"] = f"inputs={inputs}" if inputs else None
     if record["status"] != "done":
         yield common
     joined = {"joint", "mean", *record["config"].get("ranked", ())}
     for score in record["scores"]:
-        better, condition = METRICS[score["metric"]].better, score.get("condition")
-        yield common | score | {"better": better, "condition": condition, "ranked": score["target"] in joined}
+        better = METRICS[score["metric"]].better
+        yield common | score | {"better": better, "ranked": score["target"] in joined}
 
 
 def _join_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -57,10 +57,12 @@ def board_notes(rows: Sequence[Row]) -> list[str]:
 
 
 def format_number(value: float | None) -> str:
-    """Three decimals, or one digit with its power of ten where these would be 0.000."""
+    """Three decimals, or one digit with its power of ten where these would be 0.000 (below 1e-6 they are)."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.0e}"
+    if abs(value) < 1e-6:
+        return "0.000"
+    return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.0e}"
 
 
 def _table(rows: Sequence[Row], group: tuple[Any, ...], columns: Sequence[Column]) -> BoardTable:

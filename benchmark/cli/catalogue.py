@@ -59,7 +59,7 @@ def show(
         return 0
     for field, value in _facts(entry).items():
         if value not in ("", None, [], {}):
-            typer.echo(f"{field:14}{_plain(value)}")
+            typer.echo(f"{field:20}{_plain(value)}")
     return 0
 
 

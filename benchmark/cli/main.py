@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
 
 from benchmark.cli import board, catalogue, run, survey
@@ -17,10 +17,13 @@ app = typer.Typer(
     name="galaxybench",
     help="Which galaxy foundation model to trust, and how far.",
     epilog="--debug, anywhere on the line, shows the traceback of an error.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+# Older typer stands on the package click, newer brings its own and installs none: both are known by typer's own names.
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+_PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
+
 app.command("run")(run.run)
 app.command("list")(catalogue.list_entries)
 app.command("show")(catalogue.show)
@@ -40,17 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = [argument for argument in arguments if argument != "--debug"] or ["--help"]
     try:
         code = app(arguments, prog_name="galaxybench", standalone_mode=False)
-    except click.exceptions.Exit as end:
+    except typer.Exit as end:
         return end.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("stopped; what is done is kept, run again to go on", file=sys.stderr)
         return 130
-    except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "galaxybench"
-        print(f"error: {error.format_message()} (see {where} --help)", file=sys.stderr)
+    except _PARSER_ERROR as error:
+        where = error.ctx.command_path if isinstance(error, _USAGE_ERROR) and error.ctx else "galaxybench"
+        print(f"error: {error.format_message().rstrip('.')} (see {where} --help)", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()

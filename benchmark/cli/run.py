@@ -98,14 +98,11 @@ def store_folder(survey_name: str, preset: str) -> Path:
 
 def load_plugins(paths: Sequence[Path]) -> dict[str, str]:
     """Load plugin files; returns model name -> sha256 of the file that registered it."""
-    from benchmark.registry import MODELS, load_plugin
+    from benchmark.registry import PLUGIN_SOURCES, load_plugin
 
-    sources: dict[str, str] = {}
     for path in paths:
-        before = {card.name for card in MODELS}
-        digest = load_plugin(path)
-        sources |= {card.name: digest for card in MODELS if card.name not in before}
-    return sources
+        load_plugin(path)
+    return dict(PLUGIN_SOURCES)
 
 
 def parse_duration(option: str, text: str | None) -> float | None:

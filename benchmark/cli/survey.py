@@ -12,7 +12,7 @@ from benchmark.cli.progress import progress_bar, say
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Build, import and describe survey folders.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Build, import and describe survey folders.", rich_markup_mode=None)
 
 
 @app.command("build")

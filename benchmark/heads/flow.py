@@ -85,5 +85,10 @@ class FlowHead:
         atomic_write(path, self.ensemble.save)
 
     def facts(self) -> dict[str, object]:
-        """Members that were fitted, and how many were lost because they diverged."""
-        return {"members": len(self.ensemble.members), "n_diverged": self.ensemble.n_diverged}
+        """Members that were fitted, how many were lost because they diverged, and the resolved configuration."""
+        ensemble = self.ensemble
+        return {
+            "members": len(ensemble.members),
+            "n_diverged": ensemble.n_diverged,
+            "config": ensemble.config.to_dict(),
+        }

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.board import leaderboard
-from benchmark.board.aggregate import _newest
+from benchmark.board.current import current_records
 from benchmark.contracts import UsageError
-from benchmark.registry import SURVEYS, TASKS
-from benchmark.store import load_records
+from benchmark.registry import TASKS
+from benchmark.store import Store, load_records
 
 __all__ = ["Contents", "Part", "read_contents"]
 
@@ -41,21 +41,36 @@ class Part:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the survey is one that this suite builds from a size and a seed, which only a simulation is."""
-        return self.survey in {card.name for card in SURVEYS}
+        """Whether the records say so of the survey."""
+        return any(record["survey"].get("simulated", False) for record in self.records)
 
     @property
-    def sizes(self) -> dict[str, str]:
-        """Numbers of galaxies as far as the records tell them: labelled training galaxies and test galaxies."""
+    def facts(self) -> dict[str, str]:
+        """What the records tell of the survey: its version, its digest and how many galaxies were used."""
+        surveys = [record["survey"] for record in self.records]
+        labels = {row["n_labels"] for row in self.rows} - {None}
+        tested = {row["n"] for row in self.rows} - {None}
         found = {
-            "training galaxies with labels": {row["n_labels"] for row in self.rows if row["n_labels"] is not None},
-            "test galaxies": {row["n"] for row in self.rows if row["n"] is not None},
+            "survey version": ", ".join(sorted({str(survey["version"]) for survey in surveys})),
+            "survey digest": ", ".join(sorted({str(survey["digest"])[:12] for survey in surveys})),
+            "training galaxies with labels": _span(labels),
+            "test galaxies": _span(tested),
+            "galaxies": "; ".join(sorted({_split_sizes(survey.get("n_per_split", {})) for survey in surveys})),
+            "preset": self.preset,
+            "recipe": self.recipe,
         }
-        return {name: _span(numbers) for name, numbers in found.items() if numbers}
+        return {name: text for name, text in found.items() if text}
+
+    def headline(self, task: str) -> tuple[str, str]:
+        """(metric, target) by which a task is ordered; the first ranked target where there is no mean over several."""
+        metric, target = TASKS[task].headline
+        rows = [row for row in self.rows if (row["task"], row["metric"]) == (task, metric)]
+        targets = dict.fromkeys(row["target"] for row in sorted(rows, key=lambda row: not row["ranked"]))
+        return metric, target if target in targets else next(iter(targets), target)
 
     def of_task(self, task: str) -> list[Record]:
         """Score records of a task that are done, the best by its headline first."""
-        headline = (task, *TASKS[task].headline)
+        headline = (task, *self.headline(task))
         places: dict[tuple[Any, ...], int] = {}
         for place, row in enumerate(self.rows):
             if (row["task"], row["metric"], row["target"]) == headline:
@@ -94,7 +109,7 @@ def read_contents(out: Path) -> Contents:
         If a record cannot be read.
     """
     cells = {record["name"]: record for record in load_records(out, kind=None)}
-    scores = _newest(record for record in cells.values() if record["kind"] == "score")
+    scores = current_records((record for record in cells.values() if record["kind"] == "score"), Store(out).last_run())
     if not scores:
         raise UsageError(f"{out}: holds no scores yet; run models with --out {out} first")
     behind = list(_with_needs(scores, cells))
@@ -159,6 +174,12 @@ def _provenance(records: Sequence[Record]) -> dict[str, str]:
     return {name: "; ".join(found) for name, found in facts.items() if found}
 
 
-def _span(numbers: Iterable[int]) -> str:
-    low, high = min(numbers := list(numbers)), max(numbers)
+def _split_sizes(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {split}" for split, n in counts.items() if n)
+
+
+def _span(numbers: Collection[int]) -> str:
+    if not numbers:
+        return ""
+    low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

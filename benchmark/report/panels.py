@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior, Predictions
 from benchmark.contracts import GalaxybenchError
-from benchmark.registry import METRICS, TASKS
+from benchmark.registry import METRICS
 from benchmark.report import plots
 from benchmark.report.contents import Part, Record, Row
 from benchmark.report.tables import number
@@ -20,8 +21,11 @@ from posteriors.scores.density import pit_values
 
 __all__ = ["Calibration", "Gap", "Panel", "Picture", "calibration_panels", "headline_picture", "redshift_panels"]
 
+Floats = NDArray[np.float64]
+
 _LEVEL = 0.05  # below this p-value the page says that a test rejects
 _NOMINAL = 0.68
+_LEAST_REACH, _LARGEST_REACH = 0.2, 0.6  # |dz| of the residual panels; an outlier begins at .15
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Gap:
 
 def headline_picture(part: Part, task: str) -> Picture | None:
     """Interval plot of a task's headline score; None where no model has it."""
-    metric, target = TASKS[task].headline
+    metric, target = part.headline(task)
     card = METRICS[metric]
     rows = [
         row
@@ -105,10 +109,9 @@ def redshift_panels(part: Part, store: Store) -> list[Panel | Gap]:
         if not isinstance(content, Gap)
         for evidence in (content.select(["z"]),)
     }
-    every = [truth[np.isfinite(truth)] for truth, _ in columns.values()]
-    limits = _redshift_limits(np.concatenate(every)) if every else (0.0, 1.0)
+    axes = _redshift_axes(list(columns.values()))
     return [
-        content if isinstance(content, Gap) else _redshift_panel(record, *columns[id(record)], limits)
+        content if isinstance(content, Gap) else _redshift_panel(record, *columns[id(record)], *axes)
         for record, content in found
     ]
 
@@ -118,7 +121,9 @@ def calibration_panels(part: Part, store: Store) -> list[Calibration | Gap]:
     return [_calibration(record, store) for record in part.of_task("posterior")]
 
 
-def _redshift_panel(record: Record, truth: Any, predicted: Any, limits: tuple[float, float]) -> Panel:
+def _redshift_panel(
+    record: Record, truth: Floats, predicted: Floats, limits: tuple[float, float], reach: float
+) -> Panel:
     known = np.isfinite(truth)
     truth, predicted = truth[known], predicted[known]
     scores = _scores(record)
@@ -133,15 +138,23 @@ def _redshift_panel(record: Record, truth: Any, predicted: Any, limits: tuple[fl
         f"Predicted against true redshift of {truth.size:,} test galaxies, {model} ({probe}): {'; '.join(title)}. "
         f"{outside} predictions lie outside of the axes and are drawn at their border."
     )
-    picture = plots.redshift_plot(f"{model} · {probe}", title, truth, predicted, limits, reach=0.4)
+    picture = plots.redshift_plot(f"{model} · {probe}", title, truth, predicted, limits, reach)
     return Panel(model, probe, labels, (_picture(picture, alt),))
 
 
-def _redshift_limits(truth: Any) -> tuple[float, float]:
-    """From the lowest to nearly the highest true redshift, so that a few far galaxies do not squeeze the rest."""
+def _redshift_axes(columns: Sequence[tuple[Floats, Floats]]) -> tuple[tuple[float, float], float]:
+    """Limits of the redshifts and reach of the residual that serve all panels.
+
+    They hold nearly all galaxies, so that a few far ones do not squeeze the rest.
+    """
+    pairs = [np.stack(pair)[:, np.isfinite(pair[0])] for pair in columns]
+    if not sum(pair.size for pair in pairs):
+        return (0.0, 1.0), _LEAST_REACH
+    truth, predicted = np.concatenate(pairs, axis=1)
     low, high = float(truth.min()), float(np.quantile(truth, 0.998))
     margin = 0.04 * (high - low) or 0.05
-    return low - margin, high + margin
+    reach = float(np.quantile(np.abs((predicted - truth) / (1 + truth)), 0.995))
+    return (low - margin, high + margin), min(max(reach, _LEAST_REACH), _LARGEST_REACH)
 
 
 def _calibration(record: Record, store: Store) -> Calibration | Gap:
@@ -160,15 +173,15 @@ def _calibration(record: Record, store: Store) -> Calibration | Gap:
             f"the diagonal is {largest:.3f}."
         )
         pictures.insert(0, _picture(plots.coverage_plot(f"{model} · {probe}", curve), alt))
+    outside, n_bins = plots.pit_bins_outside(pit)
+    verdict = f"{_verdict(scores, evidence.names, n)} {outside} of {n_bins} PIT bins lie outside of the grey band."
     joint = ("tarp_p", "tarp_width_p", "nll_mixture")
     tests = [(metric, _with_interval(scores[metric, "joint"])) for metric in joint if (metric, "joint") in scores]
     targets = tuple(
         (name, *(_with_interval(scores.get((metric, name))) for metric in ("coverage_68", "coverage_95", "pit_ks")))
         for name in [*evidence.names, *(["mean"] if ("coverage_68", "mean") in scores else [])]
     )
-    return Calibration(
-        model, probe, labels, tuple(pictures), _verdict(scores, evidence.names, n), tuple(tests), targets
-    )
+    return Calibration(model, probe, labels, tuple(pictures), verdict, tuple(tests), targets)
 
 
 def _verdict(scores: dict[tuple[str, str], Any], names: Sequence[str], n: int) -> str:
@@ -186,7 +199,7 @@ def _verdict(scores: dict[tuple[str, str], Any], names: Sequence[str], n: int) -
     if low is None or high is None:
         return f"No test rejects calibration (n = {n:,})."
     reach = (high - low) / 2
-    return f"No sign of miscalibration; with n = {n:,} an error below {reach:.3f} in the 68 % coverage stays unseen."
+    return f"No test rejects calibration; with n = {n:,} an error below {reach:.3f} in the 68 % coverage stays unseen."
 
 
 def _read(store: Store, record: Record, read: Callable[[Any], Any]) -> Any:

@@ -6,59 +6,30 @@ points are embedded as pixels, the rest stays lines.
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 from scipy.stats import binom
 
 from benchmark.report.tables import plot_range
+from benchmark.report.theme import BLUE, GREEN, INK, PURPLE, SKY, VERMILLION, printable, svg
 
-__all__ = ["Dot", "coverage_plot", "interval_plot", "pit_band", "pit_plot", "redshift_plot"]
+__all__ = ["Dot", "coverage_plot", "interval_plot", "pit_band", "pit_bins_outside", "pit_plot", "redshift_plot"]
 
 Floats = NDArray[np.float64]
 
-_INK = "#010203"  # stands for the theme's text colour until the SVG is written
-_BLUE, _VERMILLION, _GREEN, _PURPLE, _SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"  # Okabe and Ito 2008
 _MODALITIES = {
-    "photometry": (_BLUE, "o"),
-    "image": (_VERMILLION, "s"),
-    "spectrum": (_GREEN, "D"),
-    "image+spectrum": (_PURPLE, "^"),
+    "photometry": (BLUE, "o"),
+    "image": (VERMILLION, "s"),
+    "spectrum": (GREEN, "D"),
+    "image+spectrum": (PURPLE, "^"),
 }
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-    "text.parse_math": False,  # a name with a dollar sign is a name
-    "svg.fonttype": "path",
-    "svg.hashsalt": "galaxybench",  # equal figures are equal text
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
-}
-_THEME = (
-    "<style>@media (prefers-color-scheme: dark){svg{color:#e4e7eb}"
-    '[style*="stroke: #0072b2"]{stroke:#56b4e9!important}[style*="fill: #0072b2"]{fill:#56b4e9!important}'
-    "image{filter:brightness(1.6)}}</style>"
-)
 _DENSE = 2_000  # from so many galaxies on a cloud of points is a histogram
-_LONGEST_NAME = 34  # letters of a model's name beside a figure
 _OUTLIER = 0.15  # |dz| of the outlier fraction
 
 
@@ -85,18 +56,18 @@ def interval_plot(dots: Sequence[Dot], mark: float | None, mark_label: str, labe
         for place, dot in enumerate(dots):
             _draw_dot(axes, dot, -place, limits)
         if mark is not None:
-            axes.axvline(mark, color=_INK, linestyle=(0, (4, 3)), linewidth=1, label=mark_label)
+            axes.axvline(mark, color=INK, linestyle=(0, (4, 3)), linewidth=1, label=mark_label)
         axes.set_xlim(*limits)
         axes.set_ylim(-len(dots) + 0.4, 0.6)
-        axes.set_yticks([-place for place in range(len(dots))], [_printable(dot.name) for dot in dots])
+        axes.set_yticks([-place for place in range(len(dots))], [printable(dot.name) for dot in dots])
         axes.set_xlabel(label)
         axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x", color=_INK, alpha=0.15, linewidth=0.6)
+        axes.grid(axis="x", color=INK, alpha=0.15, linewidth=0.6)
         handles, names = axes.get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))
         figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=3, handlelength=1.6)
 
-    return _svg((5.0, 0.85 + 0.27 * len(dots)), draw)
+    return svg((5.0, 0.85 + 0.27 * len(dots)), draw, arrange=True)
 
 
 def redshift_plot(
@@ -116,22 +87,21 @@ def redshift_plot(
     shown = np.clip(truth, *limits)
 
     def draw(figure: Figure) -> None:
-        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.25]})
+        upper, lower = _stacked(figure, 1 + len(title))
         _draw_cloud(upper, shown, np.clip(predicted, *limits), (limits, limits))
         line = np.linspace(*limits, 50)
-        upper.plot(line, line, color=_INK, linewidth=1)
+        upper.plot(line, line, color=INK, linewidth=1)
         _draw_cloud(lower, shown, np.clip(residual, -reach, reach), (limits, (-reach, reach)))
-        lower.axhline(0, color=_INK, linewidth=1)
+        lower.axhline(0, color=INK, linewidth=1)
         for sign in (-1, 1):
-            upper.plot(line, line + sign * _OUTLIER * (1 + line), color=_INK, linewidth=0.7, linestyle=(0, (4, 3)))
-            lower.axhline(sign * _OUTLIER, color=_INK, linewidth=0.7, linestyle=(0, (4, 3)))
+            upper.plot(line, line + sign * _OUTLIER * (1 + line), color=INK, linewidth=0.7, linestyle=(0, (4, 3)))
+            lower.axhline(sign * _OUTLIER, color=INK, linewidth=0.7, linestyle=(0, (4, 3)))
         _draw_quantiles(lower, truth, residual)
         upper.set(xlim=limits, ylim=limits, ylabel="predicted z")
         lower.set(ylim=(-reach, reach), xlabel="true z", ylabel="Δz / (1 + z)")
-        upper.set_title("\n".join([_printable(name), *title]), linespacing=1.35)
-        figure.align_ylabels()
+        upper.set_title("\n".join([printable(name), *title]), linespacing=1.35)
 
-    return _svg((3.5, 4.5), draw)
+    return svg((3.5, 4.5), draw)
 
 
 def coverage_plot(name: str, curve: Mapping[str, Sequence[float]]) -> str:
@@ -147,22 +117,21 @@ def coverage_plot(name: str, curve: Mapping[str, Sequence[float]]) -> str:
     )
 
     def draw(figure: Figure) -> None:
-        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.25]})
+        upper, lower = _stacked(figure, 1)
         for axes, offset in ((upper, 0 * credibility), (lower, credibility)):
             axes.fill_between(
-                credibility, low - offset, high - offset, color=_SKY, alpha=0.4, linewidth=0, label="95 % band"
+                credibility, low - offset, high - offset, color=SKY, alpha=0.4, linewidth=0, label="95 % band"
             )
-            axes.plot(credibility, ecp - offset, color=_BLUE, linewidth=1.6, label="measured")
-        upper.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=(0, (4, 3)), label="calibrated")
-        lower.axhline(0, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+            axes.plot(credibility, ecp - offset, color=BLUE, linewidth=1.6, label="measured")
+        upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="calibrated")
+        lower.axhline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         widest = 1.1 * max(0.05, np.abs(low - credibility).max(), np.abs(high - credibility).max())
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="expected coverage")
         lower.set(ylim=(-widest, widest), xlabel="credibility", ylabel="difference")
-        upper.set_title(_printable(name))
+        upper.set_title(printable(name))
         upper.legend(loc="upper left")
-        figure.align_ylabels()
 
-    return _svg((3.5, 4.3), draw)
+    return svg((3.5, 4.1), draw)
 
 
 def pit_plot(names: Sequence[str], pit: Floats) -> str:
@@ -177,27 +146,30 @@ def pit_plot(names: Sequence[str], pit: Floats) -> str:
     n_bins, low, high = pit_band(n)
     n_columns = min(3, len(names))
     n_rows = -(-len(names) // n_columns)
+    width, height = (3.6, 2.6) if n_columns == 1 else (1.85 * n_columns + 0.5, 1.6 * n_rows + 0.5)
 
     def draw(figure: Figure) -> None:
-        grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        margins = {"left": 0.62 / width, "right": 1 - 0.1 / width, "bottom": 0.52 / height, "top": 1 - 0.25 / height}
+        spaces = {"wspace": 0.12, "hspace": 0.38}
+        grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=margins | spaces)
         for number, axes in enumerate(grid.flat):
             if number >= len(names):
                 axes.remove()
                 continue
-            axes.axhspan(low, high, color=_INK, alpha=0.14, linewidth=0)
-            axes.axhline(1, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+            axes.axhspan(low, high, color=INK, alpha=0.14, linewidth=0)
+            axes.axhline(1, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
             axes.hist(
-                pit[:, number], bins=n_bins, range=(0, 1), density=True, histtype="step", color=_BLUE, linewidth=1.4
+                pit[:, number], bins=n_bins, range=(0, 1), density=True, histtype="step", color=BLUE, linewidth=1.4
             )
-            axes.set_title(_printable(names[number]))
+            axes.set_title(printable(names[number]))
             axes.set_xlim(0, 1)
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.tick_params(labelbottom=number + n_columns >= len(names))
         grid[0, 0].set_ylim(bottom=0)
-        figure.supxlabel("PIT: posterior mass below the truth", fontsize=9)
-        figure.supylabel("density", fontsize=9)
+        figure.supxlabel("PIT: posterior mass below the truth", fontsize=9, y=0.02)
+        figure.supylabel("density", fontsize=9, x=0.02)
 
-    return _svg((1.55 * n_columns + 0.4, 1.45 * n_rows + 0.5), draw)
+    return svg((width, height), draw)
 
 
 def pit_band(n: int) -> tuple[int, float, float]:
@@ -210,8 +182,29 @@ def pit_band(n: int) -> tuple[int, float, float]:
     return n_bins, low, high
 
 
+def pit_bins_outside(pit: Floats) -> tuple[int, int]:
+    """How many bins of the histograms of (n, t) PIT values lie outside of the band of `pit_band`, and of how many."""
+    n_bins, low, high = pit_band(len(pit))
+    density = np.array([np.histogram(column, n_bins, (0, 1), density=True)[0] for column in pit.T])
+    tolerance = 1e-9  # the band's ends are densities of whole counts, computed in another order
+    return int(((density < low - tolerance) | (density > high + tolerance)).sum()), density.size
+
+
+def _stacked(figure: Figure, title_lines: int) -> tuple[Axes, Axes]:
+    """A panel and a lower one below it on the same abscissa, with room for a title."""
+    width, height = figure.get_size_inches()
+    margins = {"left": 0.66 / width, "right": 1 - 0.14 / width, "bottom": 0.45 / height}
+    margins["top"] = 1 - (0.08 + 0.17 * title_lines) / height
+    upper, lower = figure.subplots(
+        2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.25], "hspace": 0.1, **margins}
+    )
+    for axes in (upper, lower):
+        axes.yaxis.set_label_coords(-0.53 / (width * (margins["right"] - margins["left"])), 0.5)
+    return upper, lower
+
+
 def _draw_dot(axes: Axes, dot: Dot, height: float, limits: tuple[float, float]) -> None:
-    colour, marker = _MODALITIES.get(dot.modality, (_INK, "P"))
+    colour, marker = _MODALITIES.get(dot.modality, (INK, "P"))
     if dot.low is not None and dot.high is not None:
         ends = np.clip((dot.low, dot.high), *limits)
         axes.plot(ends, (height, height), color=colour, linewidth=1.8, solid_capstyle="butt")
@@ -226,11 +219,11 @@ def _draw_cloud(axes: Axes, x: Floats, y: Floats, limits: tuple[tuple[float, flo
     """Points, or beyond `_DENSE` a two-dimensional histogram whose opacity grows with the logarithm of the count."""
     if len(x) <= _DENSE:
         size, alpha = (5, 0.5) if len(x) <= 500 else (3, 0.35)
-        axes.scatter(x, y, s=size, color=_BLUE, alpha=alpha, linewidth=0, rasterized=True)
+        axes.scatter(x, y, s=size, color=BLUE, alpha=alpha, linewidth=0, rasterized=True)
         return
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=70, range=limits)
     opacity = np.linspace(0.25, 1, 64)
-    colours = ListedColormap([(*to_rgb(_BLUE), alpha) for alpha in opacity])
+    colours = ListedColormap([(*to_rgb(BLUE), alpha) for alpha in opacity])
     axes.pcolormesh(
         x_edges, y_edges, np.ma.masked_equal(np.log1p(counts), 0).T, cmap=colours, linewidth=0, rasterized=True
     )
@@ -244,27 +237,6 @@ def _draw_quantiles(axes: Axes, truth: Floats, residual: Floats) -> None:
     order = np.array_split(np.argsort(truth), n_bins)
     centre = [np.median(truth[rows]) for rows in order]
     low, middle, high = np.array([np.quantile(residual[rows], (0.16, 0.5, 0.84)) for rows in order]).T
-    axes.plot(centre, middle, color=_VERMILLION, linewidth=1.6)
+    axes.plot(centre, middle, color=VERMILLION, linewidth=1.6)
     for edge in (low, high):
-        axes.plot(centre, edge, color=_VERMILLION, linewidth=1, linestyle=(0, (2, 1.5)))
-
-
-def _svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """Draw on a figure of this size in inches and return the SVG element, in the theme's colours."""
-    stream = io.StringIO()
-    with matplotlib.rc_context(_STYLE):  # put back on leaving, whatever happens
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        figure.savefig(stream, format="svg", dpi=170, metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    text = text[text.index("<svg ") :].replace(_INK, "currentColor")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"(?<!scale\()(-?\d+\.\d\d)\d+(?=[ \n\"])", r"\1", text)  # hundredths of a point are enough
-    return re.sub(r"<svg ([^>]*)>", rf'<svg color="#1c2126" \1>{_THEME}', text, count=1)
-
-
-def _printable(name: str) -> str:
-    """A name as the figures' font can show it: on one line, cut where it is long, unknown letters as boxes."""
-    known = get_font(findfont("DejaVu Sans")).get_charmap()
-    letters = "".join(letter if ord(letter) in known else "□" for letter in " ".join(name.split()))
-    return letters if len(letters) <= _LONGEST_NAME else letters[: _LONGEST_NAME - 1] + "…"
+        axes.plot(centre, edge, color=VERMILLION, linewidth=1, linestyle=(0, (2, 1.5)))

@@ -139,10 +139,11 @@ def task_tables(part: Part, task: str) -> list[Table]:
         for row in part.rows
         if row["task"] == task and row["status"] != "done" and not _does_not_apply(row)
     )
-    main, others = _columns(rows, task)
-    tables = [_table(rows, task, f"{task}: ranked scores", main, failures)] if main or failures else []
+    headline = part.headline(task)
+    main, others = _columns(rows, task, headline)
+    tables = [_table(rows, task, headline, main, failures)] if main or failures else []
     if others:
-        tables.append(_table(rows, task, f"{task}: further labels, not ranked", others, ()))
+        tables.append(_table(rows, task, headline, others, ()))
     return tables
 
 
@@ -159,27 +160,32 @@ def _does_not_apply(row: Row) -> bool:
     return row["status"] == "skipped" and row["probe"] is None
 
 
-def _columns(rows: Sequence[Row], task: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def _columns(
+    rows: Sequence[Row], task: str, headline: tuple[str, str]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(metric, target) of the ranked scores and of the others, in the order of the terminal's board.
 
     Where scores are joined over targets only the headline's metric stands target by target; the list of all scores
     has the rest.
     """
-    card = TASKS[task]
-    order = {name: place for place, name in enumerate(card.metrics)}
+    order = {name: place for place, name in enumerate(TASKS[task].metrics)}
     ranked = {row["target"]: bool(row["ranked"]) for row in rows}
     present = dict.fromkeys((row["metric"], row["target"]) for row in rows if row["condition"] is None)
     joined = [column for column in present if column[1] in _JOINED]
     single = [column for column in present if column[1] not in _JOINED]
     if joined and len({target for _, target in single}) > 1:
-        single = [column for column in single if column[0] == card.headline[0]]
-    joined.sort(key=lambda column: (column != card.headline, order[column[0]]))
+        single = [column for column in single if column[0] == headline[0]]
+    joined.sort(key=lambda column: (column != headline, order[column[0]]))
     single.sort(key=lambda column: (column[1], order[column[0]]))
     return joined + [c for c in single if ranked[c[1]]], [c for c in single if not ranked[c[1]]]
 
 
 def _table(
-    rows: Sequence[Row], task: str, title: str, chosen: Sequence[tuple[str, str]], failures: tuple[Failure, ...]
+    rows: Sequence[Row],
+    task: str,
+    headline: tuple[str, str],
+    chosen: Sequence[tuple[str, str]],
+    failures: tuple[Failure, ...],
 ) -> Table:
     scores: dict[tuple[Any, ...], dict[tuple[str, str], Row]] = {}
     for row in rows:
@@ -193,11 +199,13 @@ def _table(
         cells = tuple(_cell(found.get(name), limits) for name, limits in zip(chosen, ranges, strict=True))
         labels = "–" if n_labels is None else f"{n_labels:,}"
         lines.append(Line(model, str(modality or "–"), str(probe or "–"), labels, _span(cells), cells))
-    headline = chosen.index(TASKS[task].headline) if TASKS[task].headline in chosen else None
-    if headline is not None:
-        lines.sort(key=lambda line: _best_first(line.cells[headline], columns[headline]))
+    leading = chosen.index(headline) if headline in chosen else None
+    if leading is not None:
+        lines.sort(key=lambda line: _best_first(line.cells[leading], columns[leading]))
     several = len({target for _, target in chosen} - {"joint"}) > 1
-    return Table(task, title, columns, tuple(lines), failures, headline, several)
+    ranked = leading is not None or not chosen
+    title = f"{task}: {'ranked scores' if ranked else 'further labels, not ranked'}"
+    return Table(task, title, columns, tuple(lines), failures, leading, several)
 
 
 def _best_first(cell: Cell, column: Column) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.contracts import GalaxybenchError
+
 __all__ = ["constant_prediction", "marginal_draws", "marginal_nll"]
 
 
@@ -25,11 +27,22 @@ def marginal_nll(training: NDArray[np.float64], truth: NDArray[np.float64]) -> t
 
     A Gaussian kernel density estimate with Scott's bandwidth (Scott 1992, Multivariate Density Estimation, eq. 6.42)
     on the z-scored targets. The second value is what to add to a log density to have it in z-scored targets.
+
+    Raises
+    ------
+    GalaxybenchError
+        If the training targets are collinear.
     """
     from scipy.stats import gaussian_kde  # 1 s of import, needed by this task alone
 
     complete = training[np.isfinite(training).all(axis=1)]
     mean, spread = complete.mean(axis=0), complete.std(axis=0)
-    density = gaussian_kde(((complete - mean) / spread).T)
+    try:
+        density = gaussian_kde(((complete - mean) / spread).T)
+    except np.linalg.LinAlgError as error:
+        raise GalaxybenchError(
+            "the default targets of the survey are collinear or repeat each other, so they have no joint density: "
+            "set joint = false for one of them in survey.toml or its import spec"
+        ) from error
     log_jacobian = float(np.log(spread).sum())
     return log_jacobian - density.logpdf(((truth - mean) / spread).T), log_jacobian

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import PLUGINS, CommandLine
+from tiny_survey import PLUGINS, CommandLine
 
 from benchmark.cli.main import main
 from benchmark.conformance import CheckResult, check_model

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PLUGINS, write_tiny
+from tiny_survey import PLUGINS, write_tiny
 
 from benchmark import evaluate, load_records
 from benchmark.config import RunConfig
@@ -244,7 +244,8 @@ def test_a_record_says_where_its_numbers_come_from(watch: Watch, numbered: Surve
         4,
     )
     assert record["task"] == {"name": "redshift", "version": 1}
-    assert record["survey"] == {"name": "numbered", "version": "1", "digest": numbered.digest}
+    facts = {"name": "numbered", "version": "1", "digest": numbered.digest, "simulated": False}
+    assert record["survey"] == facts | {"n_per_split": numbered.counts()}
     assert record["split_digest"] == numbered.split_digest
     assert record["config"]["n_resamples"] == 10_000
     assert record["provenance"]["packages"]["numpy"] == np.__version__

@@ -18,7 +18,24 @@ from benchmark.contracts import GalaxybenchError, UsageError
 from benchmark.store import Store, atomic_write, canonical_json, content_key, file_sha256, load_records
 
 ROOT = Path(__file__).parents[2]
-RECORD = {"schema_version": 1, "key": "k", "kind": "score", "status": "done", "model": {"name": "M"}, "artefacts": []}
+RECORD = {
+    "schema_version": 1,
+    "key": "k",
+    "name": "cell",
+    "kind": "score",
+    "status": "done",
+    "reason": "",
+    "model": {"name": "M"},
+    "task": None,
+    "survey": {"name": "s"},
+    "preset": "smoke",
+    "recipe": "default",
+    "seed": 0,
+    "config": {},
+    "scores": [],
+    "created": "2026-01-01",
+    "artefacts": [],
+}
 
 
 @pytest.fixture
@@ -97,14 +114,14 @@ def test_the_temporary_file_of_a_live_process_is_not_swept(store: Store) -> None
 
 
 def test_two_writers_of_one_cell_and_a_reader_never_see_a_torn_record(store: Store) -> None:
-    code = """
+    code = f"""
 import sys
 from pathlib import Path
 from benchmark.store import Store
 store, who = Store(Path(sys.argv[1])), sys.argv[2]
-record = {"schema_version": 1, "key": "k", "kind": "score", "status": "done", "model": {"name": "M"}}
+record = {RECORD!r}
 for number in range(150):
-    store.write_record("cell", record | {"who": who, "number": number, "filling": [who] * 2000})
+    store.write_record("cell", record | {{"who": who, "number": number, "filling": [who] * 2000}})
 """
     writers = [start(code, store.folder, who) for who in ("one", "other")]
     seen, n_reads = set(), 0
@@ -164,7 +181,7 @@ def test_a_writer_that_fails_for_another_reason_leaves_nothing_either(store: Sto
         ("3", "it is not an object"),
         ("null", "it is not an object"),
         ('"schema_version key kind status model"', "it is not an object"),
-        ('{"leaderboard": []}', "it lacks schema_version, key, kind, status, model"),
+        ('{"leaderboard": []}', "it lacks schema_version, key, name, kind, status, reason, model"),
         (json.dumps(RECORD | {"schema_version": 99}), "schema_version 99, this version reads 1"),
         ("\udcff\udcfe\x00", "decode"),
     ],

@@ -17,7 +17,7 @@ def test_a_configuration_survives_json_and_says_all_of_what_is_used(recipe) -> N
 
 
 def test_recipes_fill_in_their_own_values_and_given_ones_stay() -> None:
-    assert FlowEnsembleConfig().learning_rate == 2e-2
+    assert FlowEnsembleConfig().learning_rate == 3e-2
     assert FlowEnsembleConfig(recipe="coupling").learning_rate == 2e-3
     assert FlowEnsembleConfig(recipe="coupling", patience=0).patience == 0
 

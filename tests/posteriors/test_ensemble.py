@@ -30,7 +30,7 @@ def test_known_densities_are_found_and_draws_are_calibrated(name: str) -> None:
     flows = FlowEnsemble.fit(train.context, train.target, config=FlowEnsembleConfig(members=2, epochs=25))
     gap = (test.log_prob - flows.log_prob(test.target, test.context)).mean()
     # n = 3,000 and a short schedule leave a few hundredths; a flow without its affine map or couplings leaves > .2
-    assert -0.02 < gap < {"linear_gaussian": 0.06, "heteroscedastic": 0.06, "banana": 0.15}[name]
+    assert -0.02 < gap < {"linear_gaussian": 0.06, "heteroscedastic": 0.06, "banana": 0.12}[name]
     draws = flows.draw(test.context, 200, seed=3)
     ranks = pit(draws, test.target)
     for column in range(ranks.shape[1]):

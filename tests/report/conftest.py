@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmark.artefacts import Posterior, Predictions
+from benchmark.records import base_record
 from benchmark.registry import METRICS, TASKS, resolve
-from benchmark.runner import base_record
+from benchmark.report import write_page
 from benchmark.store import Store
 
 N_GALAXIES, N_DRAWS, N_RESAMPLES = 120, 60, 100
@@ -46,7 +47,8 @@ class StoreMaker:
         labels |= {"task": task, "task_version": TASKS[task].version} if task else {}
         settings = {"model": {"name": model}, "ranked": list(TARGETS), "bootstrap_seed": 1}
         cell = {"labels": labels, "settings": settings, "key": name, "name": name, "kind": kind, "needs": []}
-        survey = {"name": self.survey, "version": "1", "digest": "0" * 64}
+        survey = {"name": self.survey, "version": "1", "digest": "0" * 64, "simulated": self.survey == "simulated"}
+        survey["n_per_split"] = {"train": 300, "validation": 40, "test": N_GALAXIES, "unlabelled": 0}
         record = base_record(cell | {"survey": survey}, more.pop("status", "done"), more.pop("reason", ""))
         return record | more
 
@@ -55,24 +57,35 @@ class StoreMaker:
         self.store.write_record(record["name"], record)
         return record
 
-    def add_model(self, model: str, scatter: float = 0.05, *, modality: str = "photometry", seed: int = 0) -> None:
-        """A model with predictions and a posterior of this relative scatter, scored on every task."""
+    def add_model(
+        self,
+        model: str,
+        scatter: float = 0.05,
+        *,
+        modality: str = "photometry",
+        seed: int = 0,
+        tasks: Sequence[str] = tuple(NEEDS),
+        claimed: float = 1.0,
+    ) -> None:
+        """A model with predictions of this scatter, scored on these tasks; its posteriors are ``claimed`` as wide."""
         rng = np.random.default_rng(seed)
         width = scatter * self.truth.std(axis=0) / self.truth.std(axis=0)[0]
         centre = self.truth + width * rng.normal(size=self.truth.shape)
-        draws = (centre + width * rng.normal(size=(N_DRAWS, *self.truth.shape))).astype(np.float32)
+        draws = (centre + claimed * width * rng.normal(size=(N_DRAWS, *self.truth.shape))).astype(np.float32)
+        log_prob = (-0.5 * ((self.truth - centre) / width) ** 2 - np.log(width * np.sqrt(2 * np.pi))).sum(axis=1)
+        density: dict[str, Any] = {"member_log_prob": log_prob[np.newaxis], "log_jacobian": 0.0}
         known: dict[str, Any] = {"target_id": self.target_id, "names": TARGETS, "truth": self.truth}
         outputs = {
             "supervised": (Predictions(**known, prediction=centre), ".parquet"),
-            "flow": (Posterior(**known, draws=draws), ".npz"),
+            "flow": (Posterior(**known, draws=draws, **density), ".npz"),
         }
         for probe, (content, suffix) in outputs.items():
             record = self.cell("predict", model, probe, modality=modality, n_labels=300)
             path = self.store.path("outputs", record["name"] + suffix)
             content.write(path)
             self.write(record | {"artefacts": [self.store.artefact(path)]})
-        for task, probe in NEEDS.items():
-            self._add_score(model, modality, task, probe, outputs[probe][0])
+        for task in tasks:
+            self._add_score(model, modality, task, NEEDS[task], outputs[NEEDS[task]][0])
 
     def _add_score(self, model: str, modality: str, task: str, probe: str, content: Any) -> None:
         names = ("z",) if task == "redshift" else TARGETS
@@ -105,3 +118,11 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     maker.write(maker.cell("score", "Absent", None, "redshift", status="skipped", reason="the survey has no spectrum"))
     assert {score for card in TASKS for score in card.metrics} <= {card.name for card in METRICS}
     return maker.store.folder
+
+
+@pytest.fixture(scope="session")
+def small_page(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of `small_store`."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_page(small_store, path)
+    return path

@@ -1,0 +1,144 @@
+"""The page in a browser that has no network: nothing is loaded, nothing fails, tables sort and filter."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.board import leaderboard
+from benchmark.report import write_page
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+if CHROMIUM is None:
+    pytest.skip("chromium is not on the PATH: the page cannot be opened", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page offline; whatever it reports or loads beyond itself fails the test."""
+    wrong: list[str] = []
+    contexts = []
+
+    def opened(path: Path, **options: Any) -> Any:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+        page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: wrong.append(request.url) if _is_foreign(request.url) else None)
+        page.goto(path.resolve().as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def _is_foreign(url: str) -> bool:
+    return not url.startswith(("file:", "data:"))
+
+
+def names(page: Any) -> list[str]:
+    """Models of the redshift table from top to bottom, as far as they are visible."""
+    return page.locator("#part-1-redshift tbody tr:visible th .name").all_text_contents()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_opens_without_errors_at_any_width_and_theme(
+    show: Callable[..., Any], small_page: Path, scheme: str, width: int
+) -> None:
+    page = show(small_page, color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.evaluate("for (const image of document.images) image.loading = 'eager'")
+    for _ in range(100):  # wait_for_function would need eval, which the page's policy forbids
+        if page.evaluate("[...document.images].every((image) => image.complete)"):
+            break
+        page.wait_for_timeout(50)
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 100)")
+    assert page.locator("img").count() == 12
+    # tables scroll in their own boxes, the page itself does not
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(252, 252, 251)"
+    assert light == (scheme == "light")
+
+
+def test_a_column_is_sorted_by_click_and_by_keyboard_failures_last(show: Callable[..., Any], small_page: Path) -> None:
+    page = show(small_page)
+    best_first = ["Sharp", "Middling", "Blurred", "Broken"]
+    assert names(page) == best_first
+    scatter = page.locator("#part-1-redshift thead th", has_text="sigma_nmad")
+    scatter.get_by_role("button").click()
+    assert scatter.get_attribute("aria-sort") == "ascending"
+    assert names(page) == best_first
+    page.keyboard.press("Enter")
+    assert scatter.get_attribute("aria-sort") == "descending"
+    assert names(page) == ["Blurred", "Middling", "Sharp", "Broken"]
+    page.locator("#part-1-redshift thead th", has_text="model").get_by_role("button").press("Space")
+    assert names(page) == ["Blurred", "Broken", "Middling", "Sharp"]
+    assert page.locator("#part-1-redshift thead th[aria-sort]").count() == 1
+
+
+def test_the_filter_keeps_what_holds_every_word(show: Callable[..., Any], small_page: Path) -> None:
+    page = show(small_page)
+    page.get_by_label("filter models").fill("shar SUPERVISED")
+    assert names(page) == ["Sharp"]
+    assert page.locator(".panels figure:visible").count() == 1
+    assert page.locator("article.calibration:visible").count() == 0
+    assert page.locator("#shown").text_content() == "3 of 16 rows and figures shown"
+    page.get_by_label("filter models").fill("")
+    assert len(names(page)) == 4
+    assert page.locator("#shown").text_content() == ""
+
+
+def test_all_scores_are_listed_filtered_and_saved(
+    show: Callable[..., Any], small_page: Path, small_store: Path
+) -> None:
+    rows = leaderboard(small_store)
+    page = show(small_page)
+    page.locator("#list summary").click()
+    listed = page.locator("#scores tbody tr")
+    assert listed.count() == len(rows)
+    page.get_by_label("filter rows").fill("sharp outlier")
+    assert page.locator("#scores tbody tr:visible").count() == 1
+    with page.expect_download() as saved:
+        page.locator("#csv").click()
+    with Path(saved.value.path()).open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert [(row["model"], row["metric"], row["target"]) for row in table] == [
+        (row["model"], row["metric"] or "", row["target"] or "") for row in rows
+    ]
+    for line, row in zip(table, rows, strict=True):
+        assert (float(line["value"]) if line["value"] else None) == row["value"]
+    assert any("<NaN> & co" in line["error"] for line in table)
+
+
+def test_a_hostile_name_stays_inert(show: Callable[..., Any], make_store: Callable[..., Any], tmp_path: Path) -> None:
+    maker = make_store()
+    maker.add_model(HOSTILE, tasks=["redshift", "properties"])
+    maker.write(maker.cell("score", HOSTILE + "2", "knn", "redshift", status="failed", reason=HOSTILE))
+    write_page(maker.store.folder, tmp_path / "page.html")
+    page = show(tmp_path / "page.html")
+    page.locator("#list summary").click()
+    page.wait_for_timeout(100)
+    assert page.locator("img:not([src^='data:'])").count() == 0
+    assert names(page) == [HOSTILE, HOSTILE + "2"]
+    assert page.locator("#scores td", has_text=HOSTILE).count() > 10

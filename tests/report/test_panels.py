@@ -1,0 +1,59 @@
+"""Panels: what the page says about calibration, and by which score models are ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark.report import plots
+from benchmark.report.contents import Part, read_contents
+from benchmark.report.panels import Calibration, calibration_panels, redshift_panels
+
+
+@pytest.mark.parametrize(
+    ("claimed", "said"),
+    [
+        (1.0, "No test rejects calibration; with n = 120"),
+        (0.4, "they are too narrow"),
+        (2.5, "they are too wide"),
+    ],
+)
+def test_the_verdict_tells_calibrated_posteriors_from_a_wrong_width(
+    make_store: Callable[..., Any], claimed: float, said: str
+) -> None:
+    maker = make_store()
+    maker.add_model("Model", claimed=claimed, tasks=["posterior"])
+    (part,) = read_contents(maker.store.folder).parts
+    (panel,) = calibration_panels(part, maker.store)
+    assert isinstance(panel, Calibration)
+    assert said in panel.verdict
+    assert ("Signs of miscalibration" in panel.verdict) == (claimed != 1.0)
+
+
+def test_panels_stand_in_the_order_of_the_table(make_store: Callable[..., Any]) -> None:
+    maker = make_store()
+    for name, scatter in (("a", 0.2), ("b", 0.02), ("c", 0.1)):
+        maker.add_model(name, scatter, tasks=["redshift"])
+    (part,) = read_contents(maker.store.folder).parts
+    assert [panel.model for panel in redshift_panels(part, maker.store)] == ["b", "c", "a"]
+
+
+def test_bins_outside_of_the_band_are_counted() -> None:
+    n_bins, _, _ = plots.pit_band(400)
+    even = (np.arange(400) + 0.5) / 400
+    assert plots.pit_bins_outside(np.column_stack([even, even])) == (0, 2 * n_bins)
+    assert plots.pit_bins_outside(np.full((400, 1), 0.51)) == (n_bins, n_bins)
+
+
+def test_one_target_leads_a_task_where_there_is_no_mean_over_several() -> None:
+    def row(target: str, ranked: bool) -> dict[str, Any]:
+        return {"task": "properties", "metric": "r2", "target": target, "ranked": ranked}
+
+    rows = (row("beside", False), row("oh_p50", True))
+    assert Part("s", "smoke", "default", rows, ()).headline("properties") == ("r2", "oh_p50")
+    rows = (*rows, row("mean", True))
+    assert Part("s", "smoke", "default", rows, ()).headline("properties") == ("r2", "mean")
+    assert Part("s", "smoke", "default", (), ()).headline("properties") == ("r2", "mean")

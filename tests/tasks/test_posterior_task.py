@@ -1,0 +1,123 @@
+"""The posterior task on posteriors whose verdict is known: exact, narrow, wide, shifted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from benchmark.artefacts import Posterior
+from benchmark.contracts import GalaxybenchError, Score
+from benchmark.tasks import posterior
+
+N, N_DRAWS, N_RESAMPLES, NOISE = 600, 300, 300, 0.3
+NAMES = ("z", "log10_mstar")
+
+
+def make(width: float = 1.0, shift: float = 0.0, scale: float = 1.0, seed: int = 0, n: int = N) -> Posterior:
+    """Truths scattered by NOISE about known means; a posterior of the right width times ``width``, plus ``shift``."""
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(0, 1, (n, 2))
+    truth = mean + NOISE * rng.normal(size=(n, 2))
+    spread = NOISE * width
+    draws = mean + shift * NOISE + spread * rng.normal(size=(N_DRAWS, n, 2))
+    log_prob = norm.logpdf(truth, mean + shift * NOISE, spread).sum(axis=1) - 2 * np.log(scale)
+    member = np.stack([log_prob, log_prob])
+    return Posterior(
+        np.arange(n), list(NAMES), truth * scale, (draws * scale).astype(np.float32), member, 2 * np.log(scale)
+    )
+
+
+def scores_of(evidence: Posterior, scale: float = 1.0) -> dict[tuple[str, str], Score]:
+    training = np.random.default_rng(9).normal(0, (1 + NOISE**2) ** 0.5, (2_000, 2)) * scale
+    scores, _ = posterior.score(evidence, training, ranked=NAMES, seed=5, n_resamples=N_RESAMPLES)
+    return {(score.metric, score.target): score for score in scores}
+
+
+def test_an_exact_posterior_passes_every_test() -> None:
+    scores = scores_of(make())
+    assert scores["tarp_p", "joint"].value > 0.01
+    assert scores["tarp_width_p", "joint"].value > 0.01
+    for name in NAMES:
+        # a share of 600 galaxies has a standard error of .019 at 68 % and .009 at 95 %
+        assert scores["coverage_68", name].value == pytest.approx(0.68, abs=0.06)
+        assert scores["coverage_95", name].value == pytest.approx(0.95, abs=0.03)
+        assert scores["pit_ks", name].value < 1.36 / N**0.5 * 1.3
+
+
+def test_a_narrow_and_a_wide_posterior_fail_in_width() -> None:
+    narrow, wide = scores_of(make(width=0.6)), scores_of(make(width=1.7))
+    for scores in (narrow, wide):
+        assert scores["tarp_width_p", "joint"].value < 1e-3
+    assert narrow["coverage_68", "mean"].ci_high < 0.68 < wide["coverage_68", "mean"].ci_low
+    assert narrow["coverage_95", "mean"].ci_high < 0.95 < wide["coverage_95", "mean"].ci_low
+
+
+def test_a_shifted_posterior_fails_in_its_ranks() -> None:
+    scores = scores_of(make(shift=0.7))
+    assert scores["pit_ks", "z"].ci_low > 0.1
+    assert scores["nll_mixture", "joint"].value > scores_of(make())["nll_mixture", "joint"].ci_high
+
+
+def test_the_likelihood_is_that_of_the_known_density() -> None:
+    score = scores_of(make())["nll_mixture", "joint"]
+    exact = 2 * (0.5 * np.log(2 * np.pi * NOISE**2) + 0.5)  # entropy of the noise, both targets
+    assert score.value == pytest.approx(exact, abs=4 * (1 / N) ** 0.5)  # sd of -log p over galaxies is 1 nat
+    assert score.ci_low < exact < score.ci_high
+    assert score.value < score.floor
+
+
+def test_per_dimension_likelihood_does_not_depend_on_the_unit() -> None:
+    plain, scaled = scores_of(make()), scores_of(make(scale=1_000.0), scale=1_000.0)
+    assert plain["nll_per_dim", "joint"].value == pytest.approx(scaled["nll_per_dim", "joint"].value, abs=1e-9)
+    assert plain["nll_per_dim", "joint"].floor == pytest.approx(scaled["nll_per_dim", "joint"].floor, abs=1e-6)
+    shift = scaled["nll_mixture", "joint"].value - plain["nll_mixture", "joint"].value
+    assert shift == pytest.approx(2 * np.log(1_000.0))
+
+
+def test_the_floor_of_a_posterior_is_the_marginal_of_the_training_targets() -> None:
+    evidence = make()
+    scores = scores_of(evidence)
+    spread = (1 + NOISE**2) ** 0.5
+    exact = -norm.logpdf(evidence.truth, 0, spread).sum(axis=1).mean()
+    # a kernel estimate smooths the marginal by Scott's factor, 2000^(-1/6) = .28 of its width
+    assert scores["nll_mixture", "joint"].floor == pytest.approx(exact, abs=0.1)
+    assert scores["coverage_68", "z"].floor == pytest.approx(0.68, abs=0.06)
+    assert scores["crps", "z"].floor > 2 * scores["crps", "z"].value
+
+
+def test_draws_without_densities_have_no_likelihood_but_all_the_rest() -> None:
+    known = make()
+    scores = scores_of(Posterior(known.target_id, known.names, known.truth, known.draws))
+    assert not [metric for metric, _ in scores if metric.startswith("nll")]
+    assert {metric for metric, _ in scores} == set(posterior.TASK.metrics) - {
+        "nll_mixture",
+        "nll_member_mean",
+        "nll_per_dim",
+    }
+
+
+def test_every_interval_holds_its_value() -> None:
+    for score in scores_of(make()).values():
+        assert score.ci_low <= score.value <= score.ci_high, score
+
+
+def test_the_page_gets_the_coverage_curve() -> None:
+    evidence = make()
+    _, details = posterior.score(evidence, evidence.truth, ranked=NAMES, seed=5, n_resamples=10)
+    curve = details["coverage_curve"]
+    assert curve["credibility"][0] == 0
+    assert curve["ecp"][-1] == 1
+    assert np.all(np.asarray(curve["ecp_low"]) <= np.asarray(curve["ecp_high"]))
+
+
+def test_too_few_galaxies_are_refused() -> None:
+    with pytest.raises(GalaxybenchError, match="49 test galaxies have every default target"):
+        scores_of(make(n=49))
+
+
+def test_targets_without_a_joint_density_are_named_as_such() -> None:
+    evidence = make()
+    collinear = np.repeat(evidence.truth[:, :1], 2, axis=1)
+    with pytest.raises(GalaxybenchError, match=r"collinear or repeat each other.*joint = false"):
+        posterior.score(evidence, collinear, ranked=NAMES, seed=5, n_resamples=10)
