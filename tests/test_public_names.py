@@ -19,8 +19,27 @@ from benchmark.registry import HEADS, METRICS, MODELS, SURVEYS, TASKS
 
 NAMES = {
     "benchmark": ["ModelCard", "evaluate", "leaderboard", "load_records", "load_survey", "register_model"],
-    "benchmark.metrics": ["bias", "crps", "energy_score", "outlier_fraction", "r2", "rmse", "sigma_nmad"],
-    "encoders": ["ImagePCA", "ImagePixels", "RandomViT", "VisionTransformer"],
+    "benchmark.metrics": [
+        "accuracy",
+        "balanced_accuracy",
+        "bias",
+        "crps",
+        "energy_score",
+        "f1_weighted",
+        "outlier_fraction",
+        "r2",
+        "rmse",
+        "sigma_nmad",
+    ],
+    "encoders": [
+        "ImageHandFeatures",
+        "ImagePCA",
+        "ImagePixels",
+        "RandomViT",
+        "SpectrumPCA",
+        "SpectrumZscanPCA",
+        "VisionTransformer",
+    ],
     "baselines": [
         "Constant",
         "FitConfig",

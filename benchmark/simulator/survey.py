@@ -22,7 +22,15 @@ from benchmark.simulator.sfh import SFR_WINDOW_GYR
 from benchmark.simulator.spectra import N_WAVE, WAVE_START, WAVE_STEP
 from benchmark.simulator.votes import QUESTIONS, draw_votes
 
-__all__ = ["MAX_GALAXIES", "MAX_SEED", "SURVEY_VERSION", "SimulatedCatalogue", "build_survey", "simulate"]
+__all__ = [
+    "MAX_GALAXIES",
+    "MAX_SEED",
+    "SURVEY_VERSION",
+    "SimulatedCatalogue",
+    "build_photometry_survey",
+    "build_survey",
+    "simulate",
+]
 
 SURVEY_VERSION = "2"
 """Raised whenever the same seed may give other galaxies; scores of different versions do not compare."""
@@ -31,6 +39,7 @@ CANDIDATES_PER_SEED = 10**9
 MAX_SEED = 2**63 // CANDIDATES_PER_SEED - 1
 MAX_GALAXIES = 10**8  # a sixth of the candidates is kept; beyond this their numbers could run out
 MODALITIES: tuple[Modality, ...] = ("photometry", "image", "spectrum")
+PHOTOMETRY: tuple[Modality, ...] = ("photometry",)
 CHUNK = 2048  # candidates at a time; any value gives the same galaxies
 
 
@@ -141,7 +150,8 @@ def build_survey(
     ----------
     folder, n_galaxies, seed : where to, and what, see `simulate`.
     progress : called with (galaxies whose pixels are there, n_galaxies).
-    modalities : of ``photometry``, ``image``, ``spectrum``; photometry is always there.
+    modalities : of ``photometry``, ``image``, ``spectrum``; photometry is always there. Votes and the conditions of the
+        cutouts come with the images; without pixels the survey is `build_photometry_survey`'s.
     n_workers : processes, 0 for this one; None for one a core, at most 8, or for this one where few are asked for.
 
     Raises
@@ -161,7 +171,7 @@ def build_survey(
     candidate = catalogue.frame["target_id"].to_numpy() - seed * CANDIDATES_PER_SEED
     with_image, with_spectrum = "image" in pixels, "spectrum" in pixels
     info = SurveyInfo(
-        name="simulated",
+        name="simulated-multimodal" if pixels else "simulated",
         version=SURVEY_VERSION,
         targets=catalogue.targets,
         photometry_bands=pack.bands,
@@ -176,7 +186,7 @@ def build_survey(
         licence="BSD-3-Clause (templates and filters: see the pack's NOTICE)",
         reference="galaxybench, docs/simulator.md",
         simulated=True,
-        votes=QUESTIONS,
+        votes=QUESTIONS if with_image else {},
         facts=catalogue.facts,
     )
     parts = building.Parts(folder, SURVEY_VERSION, seed, pixels, candidate)
@@ -185,12 +195,27 @@ def build_survey(
     survey = write_survey(
         folder,
         info,
-        catalogue.frame,
+        catalogue.frame if with_image else _without_images(catalogue.frame),
         images=ImageWriter(image_shape, np.float16, parts.fill_images) if with_image else None,
         spectra=SpectrumWriter((n_galaxies, N_WAVE), parts.fill_spectra) if with_spectrum else None,
     )
     parts.remove()
     return survey
+
+
+def build_photometry_survey(
+    folder: Path, n_galaxies: int = 4000, seed: int = 0, progress: Progress | None = None
+) -> Survey:
+    """The galaxies of `build_survey` without pixels and votes: made in seconds; arguments and errors as there."""
+    return build_survey(folder, n_galaxies, seed, progress, modalities=PHOTOMETRY)
+
+
+def _without_images(frame: pd.DataFrame) -> pd.DataFrame:
+    """The catalogue without what can be known from images only."""
+    votes = {f"{question}_{answer}" for question, answers in QUESTIONS.items() for answer in (*answers, "total")}
+    votes |= {f"{name}_debiased" for name in votes}
+    conditions = ("psf_fwhm_arcsec_", "sky_sigma_nanomaggy_")
+    return frame[[name for name in frame if name not in votes and not str(name).startswith(conditions)]]
 
 
 def _facts(

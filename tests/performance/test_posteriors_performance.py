@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from posteriors.neighbours import neighbour_regression
 from posteriors.scores import POINT_SCORES, BoundScore, r2, sigma_nmad
 
 PAIRS = 5
+
+# scipy renamed the argument in 1.15
+RANDOM = "rng" if "rng" in signature(stats.bootstrap).parameters else "random_state"
 
 
 def measure_beside(benchmark, ours: Callable[[], object], peer: Callable[[], object], scale: float = 1.0) -> None:
@@ -111,7 +115,7 @@ def _scipy_interval(function: Callable[..., object], y: np.ndarray, predicted: n
         n_resamples=10_000,
         batch=250,
         method="percentile",
-        rng=np.random.default_rng(0),
+        **{RANDOM: np.random.default_rng(0)},
     )
 
 

@@ -1,5 +1,7 @@
 """Intervals: against scipy, the truth of their coverage, and each kind of score on shared resamples."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -20,6 +22,9 @@ from posteriors.scores import (
 )
 
 FUNCTIONS = {"r2": r2, "rmse": rmse, "sigma_nmad": sigma_nmad, "bias": bias, "outlier_fraction": outlier_fraction}
+
+# scipy renamed the argument in 1.15
+RANDOM = "rng" if "rng" in signature(stats.bootstrap).parameters else "random_state"
 
 
 def make_redshifts(
@@ -57,7 +62,7 @@ def test_the_interval_is_that_of_scipy(name: str) -> None:
         vectorized=False,
         n_resamples=1_000,
         method="percentile",
-        rng=np.random.default_rng(1),
+        **{RANDOM: np.random.default_rng(1)},
     ).confidence_interval
     width = theirs.high - theirs.low
     # the ends of 1,000 resamples are known to about .07 of the width

@@ -29,18 +29,27 @@ def test_no_score_moved_by_more_than_rounding(rows: dict, golden: dict) -> None:
     moved = []
     for key, old in golden.items():
         new = rows[key]
-        # other kernels change float32 sums in the last digits, which training amplifies: a twentieth of the interval
-        # of a fitted model's score, far less than anything a change of method does; a p-value may move further
-        slack = (0.5 if key[-1].endswith("_p") else 0.05) * (old["ci_high"] - old["ci_low"]) + 1e-6
-        if (
-            new["n"] != old["n"]
-            or abs(new["value"] - old["value"]) > slack
-            or new["task_version"] != old["task_version"]
-        ):
-            moved.append(f"{' '.join(map(str, key))}: {old['value']:.4f} -> {new['value']:.4f} (slack {slack:.4f})")
-    assert not moved, (
-        "scores moved; if this is meant, raise a version and run tools/write_golden_scores.py:\n" + "\n".join(moved)
-    )
+        counts = [(row["n"], row["task_version"]) for row in (old, new)]
+        if counts[0] != counts[1] or abs(new["value"] - old["value"]) > _slack(key, old):
+            moved.append(f"{' '.join(map(str, key))}: {old['value']:.4f} -> {new['value']:.4f}")
+    advice = "scores moved; if this is meant, raise a version and run tools/write_golden_scores.py:"
+    assert not moved, "\n".join([advice, *moved])
+
+
+def _slack(key: tuple[str, ...], golden: dict[str, Any]) -> float:
+    """How far a score may move without a change of method.
+
+    Kernels of another processor or package change float32 sums in their last digits, which training amplifies: up to
+    a quarter of the interval was seen between the oldest and the newest packages. A share moves in steps of 1 / n. A
+    p-value may go anywhere: its row has to be there.
+    """
+    model, probe, _, _, metric = key
+    if metric.endswith("_p"):
+        return 1.0
+    if model == "Constant" and probe == "supervised":
+        return 1e-6
+    steps = 3 / golden["n"] if metric.startswith("coverage") or metric == "outlier_fraction" else 0.0
+    return 0.25 * (golden["ci_high"] - golden["ci_low"]) + steps
 
 
 def test_the_floor_is_what_the_constant_model_reaches(rows: dict) -> None:

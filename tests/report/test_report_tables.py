@@ -42,7 +42,7 @@ def test_an_axis_holds_values_and_marks_but_not_a_value_far_from_the_rest() -> N
 
 def test_lines_are_ordered_by_the_headline_and_glyphs_follow_the_values(small_store: Path) -> None:
     (part,) = read_contents(small_store).parts
-    for card in TASKS:
+    for card in (TASKS[name] for name in {row["task"] for row in part.rows}):
         table = task_tables(part, card.name)[0]
         assert table.headline is not None
         column = table.columns[table.headline]
