@@ -42,9 +42,18 @@ def content_key(content: object) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Sha256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Sha256 of a file's bytes, as 64 hexadecimal digits, read in pieces.
+
+    Raises
+    ------
+    GalaxybenchError
+        If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise GalaxybenchError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import Finding
 from benchmark.data.findings import finding_about, pairs_within, repeats, severity
-from benchmark.data.survey import IMAGE_FILE, IVAR_FILE, SPECTRA_FILE, Survey, file_sha256
+from benchmark.data.survey import IMAGE_FILE, IVAR_FILE, SPECTRA_FILE, Survey
+from benchmark.store import file_sha256
 
 __all__ = ["check_images", "check_spectra"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError, Modality, Target, UsageError
 from benchmark.data.infofile import INFO_FILE, read_info
 from benchmark.data.schema import SPLITS, SurveyInfo
+from benchmark.store import file_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["IMAGE_FILE", "IVAR_FILE", "SPECTRA_FILE", "Survey", "file_sha256", "load_survey"]
+__all__ = ["IMAGE_FILE", "IVAR_FILE", "SPECTRA_FILE", "Survey", "load_survey"]
 
 IMAGE_FILE = "images.npy"
 SPECTRA_FILE = "spectra.npy"
@@ -209,15 +209,6 @@ def load_survey(path: str | Path) -> Survey:
         _open_spectra(folder / SPECTRA_FILE, info)
         _open_spectra(folder / IVAR_FILE, info)
     return Survey(folder, info)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file in hex, read in pieces."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise GalaxybenchError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _open_images(folder: Path, info: SurveyInfo) -> NDArray:

@@ -25,9 +25,9 @@ from benchmark.data.survey import (
     IVAR_FILE,
     SPECTRA_FILE,
     Survey,
-    file_sha256,
     load_survey,
 )
+from benchmark.store import file_sha256
 
 __all__ = ["ImageWriter", "SpectrumWriter", "refuse_existing", "write_survey"]
 
