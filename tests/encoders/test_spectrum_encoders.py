@@ -84,7 +84,7 @@ def test_the_scan_is_the_least_squares_fit_at_every_redshift() -> None:
             first = n_shifts - 1 - shift  # rest bin of the first observed bin
             design = templates[:, first : first + len(flux[0])].T * np.sqrt(ivar[galaxy])[:, None]
             data = flux[galaxy] * np.sqrt(ivar[galaxy])
-            gain[shift] = (data**2).sum() - ((data - design @ np.linalg.lstsq(design, data)[0]) ** 2).sum()
+            gain[shift] = (data**2).sum() - ((data - design @ np.linalg.lstsq(design, data, rcond=None)[0]) ** 2).sum()
         best = int(gain.argmax())
         assert found.z[galaxy] == pytest.approx(10 ** scan.log10_zp1[best] - 1, abs=0.6 * 6e-4 * np.log(10) * 1.6)
         away = np.abs(np.arange(n_shifts) - best) * 6e-4 >= 0.0022
@@ -161,7 +161,7 @@ def test_the_embedding_at_rest_holds_redshift_and_what_the_galaxies_are_made_of(
     ):  # share of old stars, strength of the lines: nearly linear in the components
         design = np.column_stack([np.ones(80), embedding[:, 9:]])
         target = truth[:, column]
-        left = target - design @ np.linalg.lstsq(design, target)[0]
+        left = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
         # noise leaves open .3 % of the variance of the share, 5 % of the lines'
         assert left.var() < 0.1 * target.var()
 
@@ -175,7 +175,7 @@ def test_components_at_rest_tell_more_than_components_as_observed() -> None:
         shape = coefficients[:, :5] if isinstance(encoder, SpectrumPCA) else coefficients[:, 9:]
         design = np.column_stack([np.ones(80), shape])
         target = test[2][:, 0]
-        explained.append(1 - (target - design @ np.linalg.lstsq(design, target)[0]).var() / target.var())
+        explained.append(1 - (target - design @ np.linalg.lstsq(design, target, rcond=None)[0]).var() / target.var())
     assert explained[1] > explained[0]
     assert explained[1] > 0.9
 
