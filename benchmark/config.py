@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from benchmark.contracts import UsageError
 
-__all__ = ["N_RESAMPLES", "PRESETS", "RECIPES", "HeadInputs", "Preset", "Recipe", "RunConfig"]
+__all__ = ["N_RESAMPLES", "PRESETS", "RECIPES", "HeadInputs", "Preset", "Recipe", "RunConfig", "store_folder"]
 
 Recipe = Literal["default", "paper", "code"]
 HeadInputs = Literal["raw", "standardised", "l2"]
@@ -80,6 +81,11 @@ class RunConfig:
     def seeds(self) -> tuple[int, ...]:
         """The probe seeds of the run."""
         return tuple(range(self.seed, self.seed + self.n_seeds))
+
+
+def store_folder(survey_name: str, preset: str) -> Path:
+    """Where results go unless ``--out`` says otherwise."""
+    return Path("runs") / f"{survey_name}-{preset}"
 
 
 def _one_of(option: str, given: str, allowed: tuple[str, ...]) -> None:

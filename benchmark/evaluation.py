@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.config import PRESETS, RunConfig
+from benchmark.config import PRESETS, RunConfig, store_folder
 from benchmark.contracts import GalaxybenchError, HeadCard, ModelCard, Progress, SurveyCard, TaskCard, UsageError
 from benchmark.data import Survey, load_survey
 from benchmark.engine import Job, Outcome, Started, run_jobs
 from benchmark.plan import Cell, ForeignFile, NotApplicable, Plan, SurveyFacts, plan_file, plan_models
 from benchmark.records import base_record
-from benchmark.registry import HEADS, MODELS, SURVEYS, TASKS, resolve
+from benchmark.registry import HEADS, MODELS, PLUGIN_SOURCES, SURVEYS, TASKS, resolve
 from benchmark.store import Store, content_key, file_sha256, load_records
 
 if TYPE_CHECKING:
@@ -245,8 +245,8 @@ def evaluate(
     config = config or RunConfig()
     opened = open_survey(str(survey), config.preset, n_galaxies)
     cards, task_cards, heads, own = choose([models] if isinstance(models, str) else models, tasks, probes)
-    plan = plan_models(survey_facts(opened), cards, task_cards, heads, config, supervised=own)
-    store = Store(Path(out) if out else Path("runs") / f"{opened.info.name}-{config.preset}")
+    plan = plan_models(survey_facts(opened), cards, task_cards, heads, config, supervised=own, sources=PLUGIN_SOURCES)
+    store = Store(Path(out) if out else store_folder(opened.info.name, config.preset))
     execute(plan, store, opened, Execution(n_workers=n_workers))
     return load_records(store.folder)
 

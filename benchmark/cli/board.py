@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.progress import progress_bar, say
-from benchmark.cli.run import config_of, execute_with_bar, store_folder, summarise
+from benchmark.cli.run import config_of, execute_with_bar, summarise
+from benchmark.config import store_folder
 from benchmark.contracts import UsageError
 
 if TYPE_CHECKING:

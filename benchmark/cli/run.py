@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.progress import progress_bar, say
+from benchmark.config import store_folder
 from benchmark.contracts import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from benchmark.plan import Plan
     from benchmark.store import Store
 
-__all__ = ["config_of", "load_plugins", "parse_duration", "run", "store_folder", "summarise"]
+__all__ = ["config_of", "load_plugins", "parse_duration", "run", "summarise"]
 
 
 def run(
@@ -89,11 +90,6 @@ def config_of(
     from benchmark.config import RunConfig
 
     return RunConfig(preset, recipe, seed, seeds, n_labels, inputs)  # type: ignore[arg-type]
-
-
-def store_folder(survey_name: str, preset: str) -> Path:
-    """Where results go unless ``--out`` says otherwise."""
-    return Path("runs") / f"{survey_name}-{preset}"
 
 
 def load_plugins(paths: Sequence[Path]) -> dict[str, str]:
