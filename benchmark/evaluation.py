@@ -47,7 +47,6 @@ class Execution:
     force : do cells again that are done.
     cell_timeout_s : seconds a cell may take.
     budget_s : seconds after which no further cell is started.
-    debug : failures keep their traceback in their record.
     """
 
     n_workers: int = 0
@@ -55,7 +54,6 @@ class Execution:
     force: bool = False
     cell_timeout_s: float | None = None
     budget_s: float | None = None
-    debug: bool = False
 
 
 @dataclass
@@ -258,7 +256,6 @@ def _jobs(
         "out": str(store.folder.resolve()),
         "survey": str(survey.folder.resolve()),
         "plugins": [str(Path(path).resolve()) for path in execution.plugins],
-        "debug": execution.debug,
     }
     for cell in pending:
         yield Job(cell.name, {**common, "cell": cells[cell.name]}, frozenset(cell.needs))

@@ -10,7 +10,6 @@ import functools
 import json
 import resource
 import time
-import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,8 +38,7 @@ def run_cell(payload: Mapping[str, Any]) -> str:
 
     Parameters
     ----------
-    payload : ``cell`` (fields of `benchmark.plan.Cell`), ``survey`` and ``out`` (folders), ``plugins`` (files),
-        ``debug`` (a failure's traceback goes into its record).
+    payload : ``cell`` (fields of `benchmark.plan.Cell`), ``survey`` and ``out`` (folders), ``plugins`` (files).
 
     Returns
     -------
@@ -68,8 +66,6 @@ def run_cell(payload: Mapping[str, Any]) -> str:
     except Exception as error:  # whatever a model does, it costs its own cell only, and the board says why
         known = isinstance(error, GalaxybenchError | ValueError)
         record["reason"] = str(error) if known else f"{type(error).__name__}: {error}"
-        if payload.get("debug"):
-            record["traceback"] = traceback.format_exc()
     record["timings"] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu}
     record["memory"] = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     store.write_record(cell["name"], record)
