@@ -332,12 +332,13 @@ class SurveyCard:
 
     Attributes
     ----------
-    build : ``"module:attribute"`` of a function ``(folder, n_galaxies=, seed=, progress=)``.
+    build : ``"module:attribute"`` of a function ``(folder, n_galaxies=, seed=, progress=, **options)``.
     targets : ``"module:attribute"`` of its targets, a tuple of `Target`.
     modalities : what it holds.
     seconds_per_galaxy : rough building time on one core, for plans.
     votes : ``"module:attribute"`` of its questions and answers, as `SurveyInfo.votes`; None without votes.
     version : raised whenever its galaxies change.
+    options : what ``build`` is called with besides.
     """
 
     name: str
@@ -348,5 +349,6 @@ class SurveyCard:
     version: str
     seconds_per_galaxy: float
     votes: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
     licence: str = "BSD-3-Clause"
     references: tuple[Reference, ...] = ()

@@ -128,7 +128,7 @@ def open_survey(name: str, preset: str, n_galaxies: int | None = None, progress:
     """
     folder, card, size = find_survey(name, preset, n_galaxies)
     if card is not None:
-        resolve(card.build)(folder, n_galaxies=size, seed=0, progress=progress)
+        resolve(card.build)(folder, n_galaxies=size, seed=0, progress=progress, **card.options)
     return load_survey(folder)
 
 

@@ -17,7 +17,8 @@ _REFERENCES = (
 SURVEYS: tuple[SurveyCard, ...] = (
     SurveyCard(
         name="simulated",
-        build="benchmark.simulator:build_photometry_survey",
+        build="benchmark.simulator:build_survey",
+        options={"modalities": ("photometry",)},
         targets="benchmark.simulator.labels:TARGETS",
         modalities=("photometry",),
         seconds_per_galaxy=0.002,

@@ -27,7 +27,7 @@ def build(
 
     card = SURVEYS[name]
     with progress_bar(f"building {card.name}") as progress:
-        survey = resolve(card.build)(out, n_galaxies=n, seed=seed, progress=progress)
+        survey = resolve(card.build)(out, n_galaxies=n, seed=seed, progress=progress, **card.options)
     say(f"{out}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
     return 0
 

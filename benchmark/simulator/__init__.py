@@ -1,11 +1,6 @@
 """The embedded survey: a forward-simulated, DESI-like galaxy survey that needs no download."""
 
-from benchmark.simulator.survey import (
-    SURVEY_VERSION,
-    SimulatedCatalogue,
-    build_photometry_survey,
-    build_survey,
-    simulate,
-)
+from benchmark.simulator.flavours import FLAVOURS, Band, Flavour
+from benchmark.simulator.survey import SURVEY_VERSION, SimulatedCatalogue, build_survey, simulate
 
-__all__ = ["SURVEY_VERSION", "SimulatedCatalogue", "build_photometry_survey", "build_survey", "simulate"]
+__all__ = ["FLAVOURS", "SURVEY_VERSION", "Band", "Flavour", "SimulatedCatalogue", "build_survey", "simulate"]

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.simulator.candidates import Candidates
-from benchmark.simulator.conditions import PIXEL_SCALE_ARCSEC, Conditions, conditions_block, draw_conditions
+from benchmark.simulator.conditions import Conditions, conditions_block, draw_conditions
 from benchmark.simulator.morphology import Morphology, draw_morphology, morphology_block
 from benchmark.simulator.neighbours import draw_neighbours, neighbour_block
-from benchmark.simulator.pack import TemplatePack
+from benchmark.simulator.pack import TemplatePack, seen_by
 
-__all__ = ["IMAGE_SIZE", "Appearance", "draw_appearance"]
+__all__ = ["Appearance", "draw_appearance"]
 
-IMAGE_SIZE = 152  # pixels
+NEIGHBOURHOOD_ARCSEC = 152 * 0.262  # a side of the square in which neighbours are drawn, whatever a cutout shows of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,11 @@ class Appearance:
 
 def draw_appearance(drawn: Candidates, pack: TemplatePack) -> Appearance:
     """The appearance of candidates, ascending in their numbers; each is the same in any selection."""
-    blocks = (morphology_block, conditions_block, neighbour_block)
-    shape, sky, around = (block(drawn.seed, drawn.block.candidate) for block in blocks)
+    candidate = drawn.block.candidate
+    shape, around = (block(drawn.seed, candidate) for block in (morphology_block, neighbour_block))
+    sky = conditions_block(drawn.seed, candidate, drawn.flavour)
     return Appearance(
-        morphology=draw_morphology(drawn, shape, pack),
-        conditions=draw_conditions(sky, pack.bands),
-        neighbours=draw_neighbours(around, drawn.latents.dense, IMAGE_SIZE * PIXEL_SCALE_ARCSEC),
+        morphology=draw_morphology(drawn, shape, seen_by(pack, drawn.flavour)),
+        conditions=draw_conditions(sky, drawn.flavour),
+        neighbours=draw_neighbours(around, drawn.latents.dense, NEIGHBOURHOOD_ARCSEC),
     )

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, Progress
 from benchmark.simulator.candidates import draw_candidates
+from benchmark.simulator.flavours import Flavour, find_flavour
 from benchmark.simulator.pack import PACK_PATH, load_pack
 
 __all__ = ["PART_CANDIDATES", "Parts", "serve"]
@@ -45,18 +46,24 @@ class Parts:
     Parameters
     ----------
     folder : the survey's; the parts lie beside it.
-    version, seed : the survey's.
+    flavour, version, seed : the survey's.
     pixels : of ``image`` and ``spectrum``, what is to be made.
     candidate : (n,) numbers of the survey's galaxies, ascending.
     """
 
     def __init__(
-        self, folder: Path, version: str, seed: int, pixels: Sequence[str], candidate: NDArray[np.int64]
+        self,
+        folder: Path,
+        flavour: Flavour,
+        version: str,
+        seed: int,
+        pixels: Sequence[str],
+        candidate: NDArray[np.int64],
     ) -> None:
         target = Path(folder).absolute()
         self.name = target.name
-        self.folder = target.parent / f".{target.name}.v{version}-seed{seed}-{_code_digest()}.parts"
-        self.seed, self.pixels, self.candidate = seed, tuple(pixels), candidate
+        self.folder = target.parent / f".{target.name}.v{version}-{flavour.name}-seed{seed}-{_code_digest()}.parts"
+        self.flavour, self.seed, self.pixels, self.candidate = flavour, seed, tuple(pixels), candidate
         first = np.unique(candidate // PART_CANDIDATES)
         self.rows = {int(k): np.flatnonzero(candidate // PART_CANDIDATES == k) for k in first}
 
@@ -121,16 +128,17 @@ class Parts:
 
     def _order(self, number: int) -> dict[str, object]:
         files = {pixels: str(self._path(pixels, number)) for pixels in self.pixels}
-        return {"number": number, "seed": self.seed, "n": len(self.rows[number]), "files": files}
+        n = len(self.rows[number])
+        return {"flavour": self.flavour.name, "seed": self.seed, "number": number, "n": n, "files": files}
 
 
-def make_part(seed: int, number: int, n: int, files: dict[str, str]) -> None:
+def make_part(flavour: str, seed: int, number: int, n: int, files: dict[str, str]) -> None:
     """Make the pixels of the first ``n`` kept galaxies of a part and write its ``files``, named by what they hold."""
     from benchmark.simulator.images import render_images  # torch takes seconds to import: catalogues do without
     from benchmark.simulator.spectra import simulate_spectra
 
     pack = load_pack()
-    drawn = draw_candidates(seed, number * PART_CANDIDATES, PART_CANDIDATES, pack)
+    drawn = draw_candidates(seed, number * PART_CANDIDATES, PART_CANDIDATES, pack, find_flavour(flavour))
     drawn = drawn.take(np.flatnonzero(drawn.kept)[:n])
     if "image" in files:
         _write(Path(files["image"]), render_images(drawn, pack).astype(np.float16))
@@ -144,7 +152,7 @@ def serve(orders: IO[str], answers: IO[str]) -> None:
         for line in orders:
             order = json.loads(line)
             try:
-                make_part(order["seed"], order["number"], order["n"], order["files"])
+                make_part(**order)
                 reason = ""
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"

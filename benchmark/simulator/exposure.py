@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
+from benchmark.simulator.flavours import SOUTH, Flavour
 from benchmark.simulator.latents import STREAMS, Block
 
 __all__ = ["calibration_factor", "expose", "inverse_variance", "pixel_noise", "sky_sigma"]
@@ -61,13 +62,13 @@ def noise_variance(flux: Spectra, sky: Spectra) -> Spectra:
     return np.asarray(sky * (sky + np.float32(SOURCE_NOISE) * source), np.float32)
 
 
-def pixel_noise(seed: int, candidate: NDArray[np.int64], n_wave: int) -> Spectra:
+def pixel_noise(seed: int, candidate: NDArray[np.int64], n_wave: int, flavour: Flavour = SOUTH) -> Spectra:
     """Standard Gaussian numbers (n, n_wave); each galaxy has its own counter, so that its company changes nothing.
 
     The counters lie 2^64 apart and far from those of the stream's `Block`.
     """
     noise = np.empty((len(candidate), n_wave), np.float32)
-    key = (STREAMS["spectrum"] << 64) | seed
+    key = (flavour.stream(STREAMS["spectrum"]) << 64) | seed
     for row, number in zip(noise, candidate, strict=True):
         bits = np.random.Philox(key=key, counter=(int(number) + 1) << 64)
         np.random.Generator(bits).standard_normal(out=row, dtype=np.float32)
@@ -87,7 +88,9 @@ def inverse_variance(noisy: Spectra, sky: Spectra) -> Spectra:
     return np.reciprocal(noise_variance(smooth, sky))
 
 
-def expose(block: Block, seed: int, flux: Spectra, wave_angstrom: Array, sky_lines: Spectra) -> tuple[Spectra, Spectra]:
+def expose(
+    block: Block, seed: int, flux: Spectra, wave_angstrom: Array, sky_lines: Spectra, flavour: Flavour = SOUTH
+) -> tuple[Spectra, Spectra]:
     """Published flux and inverse variance, (n, m) each.
 
     Parameters
@@ -97,9 +100,10 @@ def expose(block: Block, seed: int, flux: Spectra, wave_angstrom: Array, sky_lin
     flux : (n, m) that entered the fibre, 1e-17 erg/s/cm2/A.
     wave_angstrom : (m,) of the pixels.
     sky_lines : (m,) of the template pack.
+    flavour : whose noise it is.
     """
     sky = sky_sigma(block, wave_angstrom, sky_lines)
-    noise = np.sqrt(noise_variance(flux, sky)) * pixel_noise(seed, block.candidate, flux.shape[1])
+    noise = np.sqrt(noise_variance(flux, sky)) * pixel_noise(seed, block.candidate, flux.shape[1], flavour)
     noisy = np.asarray(flux + noise, np.float32)
     factor = calibration_factor(block, wave_angstrom)
     return np.asarray(noisy * factor, np.float32), np.asarray(inverse_variance(noisy, sky) / factor**2, np.float32)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.simulator.appearance import IMAGE_SIZE, Appearance, draw_appearance
+from benchmark.simulator.appearance import Appearance, draw_appearance
 from benchmark.simulator.candidates import Candidates
-from benchmark.simulator.conditions import PIXEL_SCALE_ARCSEC
+from benchmark.simulator.flavours import SOUTH, Flavour
 from benchmark.simulator.latents import STREAMS
 from benchmark.simulator.pack import TemplatePack
 from benchmark.simulator.renderer import Blobs, Discs, Ellipses, psf_sigma_per_fwhm, render
@@ -32,7 +32,7 @@ _OF_DISC = (
 
 
 def render_images(drawn: Candidates, pack: TemplatePack, appearance: Appearance | None = None) -> NDArray[np.float32]:
-    """Cutouts (n, bands, 152, 152) of candidates in nanomaggies, with noise.
+    """Cutouts (n, bands, size, size) of candidates in nanomaggies, with noise; bands and size are their flavour's.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ def render_images(drawn: Candidates, pack: TemplatePack, appearance: Appearance 
     appearance = draw_appearance(drawn, pack) if appearance is None else appearance
     images = noiseless_images(drawn, appearance)
     for i, candidate in enumerate(drawn.block.candidate):
-        add_noise(images[i], appearance.conditions.sigma[i], drawn.seed, int(candidate))
+        add_noise(images[i], appearance.conditions.sigma[i], drawn.seed, int(candidate), drawn.flavour)
     return images
 
 
-def add_noise(image: NDArray[np.float32], sigma: Array, seed: int, candidate: int) -> None:
+def add_noise(image: NDArray[np.float32], sigma: Array, seed: int, candidate: int, flavour: Flavour = SOUTH) -> None:
     """Add to one image (bands, height, width), in place, its sky (bands,) nanomaggies a pixel and photon noise."""
-    bits = np.random.Philox(key=(STREAMS["pixels"] << 64) | seed, counter=candidate << 64)
+    bits = np.random.Philox(key=(flavour.stream(STREAMS["pixels"]) << 64) | seed, counter=candidate << 64)
     noise = np.random.Generator(bits).standard_normal(image.shape, dtype=np.float32)
     level = sigma.astype(np.float32)[:, None, None]
     noise *= np.sqrt(level * (level + np.float32(SHOT_NOISE) * np.maximum(image, 0)))
@@ -57,18 +57,20 @@ def add_noise(image: NDArray[np.float32], sigma: Array, seed: int, candidate: in
 
 
 def noiseless_images(drawn: Candidates, appearance: Appearance) -> NDArray[np.float32]:
-    """Cutouts (n, bands, 152, 152) of candidates as they would be without noise, seeing included."""
+    """Cutouts (n, bands, size, size) of candidates as they would be without noise, seeing included."""
+    size = drawn.flavour.image_size
     flux = drawn.stars.copy()
     flux[:, 1] += drawn.line_flux
-    images = np.empty((len(drawn), flux.shape[2], IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    images = np.empty((len(drawn), flux.shape[2], size, size), np.float32)
     for start in range(0, len(drawn), BATCH):
         rows = slice(start, start + BATCH)
         with torch.inference_mode():
-            images[rows] = _render_batch(flux[rows], appearance, rows).numpy()
+            images[rows] = _render_batch(flux[rows], appearance, rows, drawn.flavour).numpy()
     return images
 
 
-def _render_batch(flux: Array, appearance: Appearance, rows: slice) -> torch.Tensor:
+def _render_batch(flux: Array, appearance: Appearance, rows: slice, flavour: Flavour) -> torch.Tensor:
+    pixel = flavour.pixel_scale_arcsec
     shape = {name: value[rows] for name, value in vars(appearance.morphology).items()}
     around = {name: value[rows] for name, value in appearance.neighbours.items()}
     zero = np.zeros(len(flux))
@@ -77,7 +79,7 @@ def _render_batch(flux: Array, appearance: Appearance, rows: slice) -> torch.Ten
     bulges = Ellipses(
         **_tensors(
             flux=flux[:, 0],
-            radius=shape["bulge_radius"] / PIXEL_SCALE_ARCSEC,
+            radius=shape["bulge_radius"] / pixel,
             ratio=shape["bulge_ratio"],
             angle=shape["angle"],
             x=zero,
@@ -88,7 +90,7 @@ def _render_batch(flux: Array, appearance: Appearance, rows: slice) -> torch.Ten
         **_tensors(
             old=flux[:, 1] - young,
             young=young - knots,
-            scale=shape["disc_scale"] / PIXEL_SCALE_ARCSEC,
+            scale=shape["disc_scale"] / pixel,
             ratio=shape["disc_ratio"],
             angle=shape["angle"],
             **{name: shape[name] for name in _OF_DISC},
@@ -98,16 +100,16 @@ def _render_batch(flux: Array, appearance: Appearance, rows: slice) -> torch.Ten
     companions = Ellipses(
         **_tensors(
             flux=0.9 * total * shape["merger_flux"][:, None],
-            radius=0.7 * shape["effective_radius"] / PIXEL_SCALE_ARCSEC,
+            radius=0.7 * shape["effective_radius"] / pixel,
             ratio=shape["merger_ratio"],
             angle=shape["merger_turn"],
-            x=shape["merger_x"] / PIXEL_SCALE_ARCSEC,
-            y=shape["merger_y"] / PIXEL_SCALE_ARCSEC,
+            x=shape["merger_x"] / pixel,
+            y=shape["merger_y"] / pixel,
         )
     )
-    blobs = _joined(_knots(shape, knots), _tail(shape, 0.1 * total * shape["merger_flux"][:, None]), around)
-    fwhm = torch.from_numpy(appearance.conditions.fwhm_arcsec[rows] / PIXEL_SCALE_ARCSEC).float()
-    return render(bulges, discs, companions, blobs, psf_sigma_per_fwhm() * fwhm, IMAGE_SIZE)
+    blobs = _joined(pixel, _knots(shape, knots), _tail(shape, 0.1 * total * shape["merger_flux"][:, None]), around)
+    fwhm = torch.from_numpy(appearance.conditions.fwhm_arcsec[rows] / pixel).float()
+    return render(bulges, discs, companions, blobs, psf_sigma_per_fwhm() * fwhm, flavour.image_size)
 
 
 def _tensors(**arrays: NDArray) -> dict[str, torch.Tensor]:
@@ -142,7 +144,7 @@ def _tail(shape: dict[str, NDArray], flux: Array) -> dict[str, Array]:
     }
 
 
-def _joined(*parts: dict[str, Array]) -> Blobs:
+def _joined(pixel_arcsec: float, *parts: dict[str, Array]) -> Blobs:
     """Gaussians of several origins as one set, in pixels."""
-    lengths = {k: np.concatenate([part[k] for part in parts], axis=1) / PIXEL_SCALE_ARCSEC for k in ("x", "y", "sigma")}
+    lengths = {k: np.concatenate([part[k] for part in parts], axis=1) / pixel_arcsec for k in ("x", "y", "sigma")}
     return Blobs(**_tensors(**lengths, flux=np.concatenate([part["flux"] for part in parts], axis=1)))

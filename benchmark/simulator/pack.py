@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
 from benchmark.contracts import GalaxybenchError
+from benchmark.simulator.flavours import SOUTH, Flavour
 
-__all__ = ["PACK_PATH", "FilterCurve", "TemplatePack", "load_pack"]
+__all__ = ["PACK_PATH", "FilterCurve", "TemplatePack", "load_pack", "seen_by"]
 
 PACK_PATH = Path(__file__).parent / "pack" / "templates.npz"
 
@@ -75,7 +76,8 @@ class TemplatePack:
     metallicity : (n_metal,) mass fractions Z; `z_sun` is the Sun's.
     luminosity : (n_metal, n_age, n_wave) float32, Lsun/A.
     ionising_rate : (n_metal, n_age) photons below 911.75 A per second (1e46: float64 only).
-    filters : band -> `FilterCurve`.
+    filters : band -> `FilterCurve` of one flavour: of the southern survey unless `seen_by` says otherwise.
+    curves : name -> `FilterCurve`, all there are.
     sky_lines : (7781,) float32 brightness of the night sky's emission lines in the pixels of a spectrum, 1 at
         the 99th percentile, at most 12.
     sha256 : of the file.
@@ -87,6 +89,7 @@ class TemplatePack:
     luminosity: NDArray[np.float32]
     ionising_rate: Array
     filters: Mapping[str, FilterCurve]
+    curves: Mapping[str, FilterCurve]
     sky_lines: NDArray[np.float32]
     z_sun: float
     imf: str
@@ -95,6 +98,13 @@ class TemplatePack:
     @property
     def bands(self) -> tuple[str, ...]:
         return tuple(self.filters)
+
+
+@lru_cache(maxsize=16)
+def seen_by(pack: TemplatePack, flavour: Flavour) -> TemplatePack:
+    """The pack with the bands of a flavour; the same object each time, so that tables are computed once."""
+    filters = {band.name: pack.curves[band.curve] for band in flavour.bands}
+    return pack if filters == dict(pack.filters) else replace(pack, filters=filters)
 
 
 def load_pack(path: Path = PACK_PATH) -> TemplatePack:
@@ -124,14 +134,18 @@ def _load(path: Path) -> TemplatePack:
         )
     with np.load(BytesIO(content), allow_pickle=False) as arrays:
         facts = json.loads(str(arrays["facts_json"]))
-        bands = [name.split("_")[1] for name in arrays.files if name.endswith("_response")]
+        names = [name.split("_")[1] for name in arrays.files if name.endswith("_response")]
+        curves = {
+            name: FilterCurve(arrays[f"filter_{name}_angstrom"], arrays[f"filter_{name}_response"]) for name in names
+        }
         return TemplatePack(
             wave_angstrom=arrays["wave_angstrom"],
             age_gyr=arrays["age_gyr"],
             metallicity=arrays["metallicity"],
             luminosity=arrays["shape"].astype(np.float32) * arrays["norm_lsun_per_angstrom"][..., None],
             ionising_rate=10.0 ** arrays["log10_q"].astype(np.float64),
-            filters={b: FilterCurve(arrays[f"filter_{b}_angstrom"], arrays[f"filter_{b}_response"]) for b in bands},
+            filters={band.name: curves[band.curve] for band in SOUTH.bands},
+            curves=curves,
             sky_lines=arrays["sky_lines"].astype(np.float32),
             z_sun=float(facts["z_sun"]),
             imf=str(facts["imf"]),

@@ -16,25 +16,31 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmark.simulator import cosmology
 from benchmark.simulator.dust import BIRTH_CLOUD_GYR, Dust
+from benchmark.simulator.flavours import SOUTH, Flavour
 from benchmark.simulator.latents import Block, Latents
 from benchmark.simulator.lines import L_SUN, WAVES
 from benchmark.simulator.metallicity import Metallicity
 from benchmark.simulator.pack import FilterCurve, TemplatePack
 from benchmark.simulator.sfh import History
 
-__all__ = ["BandTables", "band_tables", "kpc_per_arcsec", "line_fluxes", "magnitudes", "observe", "stellar_fluxes"]
+__all__ = [
+    "BandTables",
+    "band_tables",
+    "flux_errors",
+    "kpc_per_arcsec",
+    "line_fluxes",
+    "magnitudes",
+    "observe",
+    "stellar_fluxes",
+]
 
 Array = NDArray[np.float64]
 
 N_SUB_BANDS = 6
-Z_STEP, N_Z = 0.004, 152  # nodes up to .604
+Z_STEP = 0.004  # between nodes
 REBIN = 4  # pixels of 1e-4 dex averaged for the tables: 5 A at 5500 A, half the filters' own sampling
 MPC_CM = 3.0856775814913673e24
 
-SKY_NANOMAGGY = {"g": 0.03, "r": 0.06, "z": 0.14}  # 1 sigma of a small galaxy
-# of the flux: model magnitudes and extinction. A free knob: set so that photometric redshifts are as good as real ones
-# (R2 .63-.66; the prototype, without lines in the bands, needed .022)
-FLOOR = 0.015
 SIZE_SCALE_ARCSEC = 1.5
 MIN_BULGE_ARCSEC = 0.12
 ARCSEC_PER_RADIAN = 206264.80624709636
@@ -59,14 +65,15 @@ class BandTables:
     bands: tuple[str, ...]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 @threadpool_limits.wrap(limits=1, user_api="blas")  # the order of sums is that of the threads
-def band_tables(pack: TemplatePack) -> BandTables:
-    """Tables of a pack, computed once in a process, the same for any number of threads that it may use."""
+def band_tables(pack: TemplatePack, z_max: float = SOUTH.z_max) -> BandTables:
+    """Tables of a pack's bands out to a redshift, the same for any number of threads; computed once in a process."""
+    n_z = round(z_max / Z_STEP) + 2
     wave, luminosity = _rebinned(pack)
     edges, centres = zip(*(_sub_bands(pack.filters[b]) for b in pack.bands))
-    table = np.empty((N_Z, luminosity.shape[0], N_SUB_BANDS * len(pack.bands)), np.float32)
-    for i in range(N_Z):
+    table = np.empty((n_z, luminosity.shape[0], N_SUB_BANDS * len(pack.bands)), np.float32)
+    for i in range(n_z):
         observed = wave * (1 + i * Z_STEP)
         dimming = L_SUN / (4 * np.pi * MPC_CM**2 * (1 + i * Z_STEP))
         weights = np.zeros((len(wave), table.shape[2]), np.float32)
@@ -77,11 +84,11 @@ def band_tables(pack: TemplatePack) -> BandTables:
             weights[inside, k * N_SUB_BANDS + sixth] = share[inside]
         table[i] = luminosity @ weights
     n_metal, n_age = pack.ionising_rate.shape
-    cube = table.reshape(N_Z, n_metal, n_age, -1)
+    cube = table.reshape(n_z, n_metal, n_age, -1)
     n_young = int(np.sum(pack.age_gyr < BIRTH_CLOUD_GYR))
     return BandTables(
-        old=np.ascontiguousarray(cube[:, :, n_young:]).reshape(N_Z, -1, table.shape[2]),
-        young=np.ascontiguousarray(cube[:, :, :n_young]).reshape(N_Z, -1, table.shape[2]),
+        old=np.ascontiguousarray(cube[:, :, n_young:]).reshape(n_z, -1, table.shape[2]),
+        young=np.ascontiguousarray(cube[:, :, :n_young]).reshape(n_z, -1, table.shape[2]),
         n_young=n_young,
         centre_angstrom=np.concatenate(centres),
         bands=pack.bands,
@@ -114,7 +121,7 @@ def stellar_fluxes(
 ) -> Array:
     """Fluxes (n, 2, n_bands) of bulge and disc stars in nanomaggies, behind their dust."""
     n, n_bands = len(latents.z), len(tables.bands)
-    node = np.minimum((latents.z / Z_STEP).astype(np.intp), N_Z - 2)
+    node = np.minimum((latents.z / Z_STEP).astype(np.intp), len(tables.old) - 2)
     upper = (latents.z / Z_STEP - node).astype(np.float32)[:, None, None]
     curve = dust.curve(tables.centre_angstrom / (1 + latents.z[:, None]))[:, None, :]
     scale = (10.0**latents.log10_mstar / cosmology.luminosity_distance_mpc(latents.z) ** 2)[:, None, None]
@@ -149,15 +156,29 @@ def effective_radius_arcsec(latents: Latents, bulge_share: Array) -> Array:
     return bulge**bulge_share * (latents.disc_kpc / scale) ** (1 - bulge_share)
 
 
-def observe(block: Block, flux: Array, radius_arcsec: Array, bands: tuple[str, ...]) -> tuple[Array, Array]:
-    """Noisy fluxes and their standard deviations, (n, n_bands) nanomaggies each.
+def flux_errors(flux: Array, radius_arcsec: Array, flavour: Flavour = SOUTH) -> Array:
+    """Standard deviations (n, n_bands) of catalogue fluxes (n, n_bands), nanomaggies.
 
-    sigma^2 = (sky sqrt(1 + (radius / 1.5 arcsec)^2))^2 + (.015 flux)^2: sky noise of the Legacy Surveys grown by the
-    galaxy's area, and a floor for model magnitudes and extinction.
+    sigma^2 = (sky sqrt(1 + (radius / 1.5 arcsec)^2))^2 + (floor flux)^2: sky noise grown by the galaxy's area, and a
+    floor for model magnitudes and extinction.
     """
-    sky = np.array([SKY_NANOMAGGY[b] for b in bands]) * np.sqrt(1 + (radius_arcsec / SIZE_SCALE_ARCSEC) ** 2)[:, None]
-    sigma = np.sqrt(sky**2 + (FLOOR * flux) ** 2)
-    noise = np.stack([block.normal(f"noise_{b}") for b in bands], axis=1)
+    small = np.array([band.catalogue_sigma_nanomaggy for band in flavour.bands])
+    sky = small * np.sqrt(1 + (radius_arcsec / SIZE_SCALE_ARCSEC) ** 2)[:, None]
+    return np.sqrt(sky**2 + (flavour.error_floor * flux) ** 2)
+
+
+def observe(block: Block, flux: Array, radius_arcsec: Array, flavour: Flavour = SOUTH) -> tuple[Array, Array]:
+    """Noisy fluxes and their standard deviations by `flux_errors`, (n, n_bands) nanomaggies each.
+
+    Parameters
+    ----------
+    block : with a column ``noise_<band>`` for every band.
+    flux : (n, n_bands) without noise.
+    radius_arcsec : (n,) half-light radii.
+    flavour : whose bands and depths.
+    """
+    sigma = flux_errors(flux, radius_arcsec, flavour)
+    noise = np.stack([block.normal(f"noise_{band}") for band in flavour.band_names], axis=1)
     return flux + sigma * noise, sigma
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
+from benchmark.simulator.flavours import SOUTH, Flavour
 from benchmark.simulator.latents import STREAMS, Block
 from benchmark.simulator.photometry import ARCSEC_PER_RADIAN, kpc_per_arcsec
-from benchmark.simulator.selection import Z_MAX, Z_MIN
 
 __all__ = ["FIELD", "GROUPS_PER_ROSETTE", "ROSETTES", "ROSETTE_RADIUS_DEG", "Places", "draw_places"]
 
@@ -42,7 +42,7 @@ ROSETTES = (
 GROUPS_PER_ROSETTE = 12
 FIELD = 0  # group_id of galaxies in no group
 
-Z_SHAPE, Z_SCALE = 3.2, 0.07
+Z_SHAPE = 3.2
 RICHNESS_INDEX, MAX_RICHNESS = 1.5, 30.0
 Z_REACH, Z_LIMIT_STEP = 0.01, 0.03
 RADIUS_SHAPE, RADIUS_SCALE_KPC = 1.5, 350.0
@@ -74,7 +74,7 @@ class Groups:
     richness: Array
 
 
-def draw_places(seed: int, block: Block, z: Array, dense: NDArray[np.bool_]) -> Places:
+def draw_places(seed: int, block: Block, z: Array, dense: NDArray[np.bool_], flavour: Flavour = SOUTH) -> Places:
     """Positions of the block's candidates; those in groups take their group's redshift, plus a velocity.
 
     Parameters
@@ -82,8 +82,9 @@ def draw_places(seed: int, block: Block, z: Array, dense: NDArray[np.bool_]) -> 
     seed : the survey's.
     block : the candidates' numbers of the stream ``galaxy``.
     z : (n,) redshifts they would have in the field; dense : (n,) True where they may live in a group.
+    flavour : whose groups and limits in redshift.
     """
-    groups = _groups(seed)
+    groups = _groups(seed, flavour.group_redshift_scale, flavour.z_min, flavour.z_max)
     member = Block.at(seed, block.candidate, stream=STREAMS["sky"], names=_MEMBER_DRAWS)
     rosette = np.minimum((block.uniform("rosette") * len(ROSETTES)).astype(np.intp), len(ROSETTES) - 1)
     step = groups.z[rosette] - z[:, None]
@@ -101,18 +102,18 @@ def draw_places(seed: int, block: Block, z: Array, dense: NDArray[np.bool_]) -> 
     return Places(
         ra=np.where(joins, around[0], alone[0]),
         dec=np.where(joins, around[1], alone[1]),
-        z=np.where(joins, np.clip(moved, Z_MIN, Z_MAX), z),
+        z=np.where(joins, np.clip(moved, flavour.z_min, flavour.z_max), z),
         group_id=np.where(joins, 1 + rosette * GROUPS_PER_ROSETTE + which, FIELD).astype(np.int64),
     )
 
 
-@lru_cache(maxsize=4)
-def _groups(seed: int) -> Groups:
+@lru_cache(maxsize=16)
+def _groups(seed: int, z_scale: float, z_min: float, z_max: float) -> Groups:
     n = len(ROSETTES) * GROUPS_PER_ROSETTE
     block = Block(seed, _MEMBERS, n, stream=STREAMS["sky"], names=_GROUP_DRAWS)
     rosette = np.repeat(np.arange(len(ROSETTES)), GROUPS_PER_ROSETTE)
     ra, dec = _within_rosette(rosette, block.uniform("radius"), block.uniform("angle"))
-    z = np.clip(Z_SCALE * gammaincinv(Z_SHAPE, 0.99 * block.uniform("redshift")), 0.02, 0.58)
+    z = np.clip(z_scale * gammaincinv(Z_SHAPE, 0.99 * block.uniform("redshift")), z_min + 0.01, z_max - 0.02)
     richness = np.minimum(block.uniform("richness") ** (-1 / RICHNESS_INDEX), MAX_RICHNESS)
     shape = (len(ROSETTES), GROUPS_PER_ROSETTE)
     return Groups(ra.reshape(shape), dec.reshape(shape), z.reshape(shape), richness.reshape(shape))

@@ -64,8 +64,8 @@ def simulate_spectra(drawn: Candidates, pack: TemplatePack) -> tuple[Spectra, Sp
     """
     flux, ivar = np.empty((len(drawn), N_WAVE), np.float32), np.empty((len(drawn), N_WAVE), np.float32)
     for rows, clean in _clean_blocks(drawn, pack, "fibre"):
-        block = spectrum_block(drawn.take(rows))
-        flux[rows], ivar[rows] = expose(block, drawn.seed, clean, WAVE_ANGSTROM, pack.sky_lines)
+        block = exposure_block(drawn.take(rows))
+        flux[rows], ivar[rows] = expose(block, drawn.seed, clean, WAVE_ANGSTROM, pack.sky_lines, drawn.flavour)
     return flux, ivar
 
 
@@ -81,10 +81,19 @@ def noiseless_spectra(drawn: Candidates, pack: TemplatePack, *, aperture: Apertu
 
 
 def spectrum_block(drawn: Candidates) -> Block:
-    """The random numbers of candidates for their spectra, pixel noise apart."""
+    """The random numbers of candidates for the motions that their spectra show."""
+    return _block(drawn, STREAMS["spectrum"])
+
+
+def exposure_block(drawn: Candidates) -> Block:
+    """The random numbers of candidates for the exposures of their spectra, pixel noise apart."""
+    return _block(drawn, drawn.flavour.stream(STREAMS["spectrum"]))
+
+
+def _block(drawn: Candidates, stream: int) -> Block:
     candidate = drawn.block.candidate
     first, last = int(candidate.min()), int(candidate.max())
-    return Block(drawn.seed, first, last - first + 1, stream=STREAMS["spectrum"], names=_DRAWS).take(candidate - first)
+    return Block(drawn.seed, first, last - first + 1, stream=stream, names=_DRAWS).take(candidate - first)
 
 
 def _clean_blocks(drawn: Candidates, pack: TemplatePack, aperture: Aperture) -> Iterator[tuple[NDArray, Spectra]]:

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from benchmark.simulator.appearance import IMAGE_SIZE, Appearance, draw_appearance
+from benchmark.simulator.appearance import Appearance, draw_appearance
 from benchmark.simulator.candidates import Candidates, draw_candidates
-from benchmark.simulator.conditions import PIXEL_SCALE_ARCSEC
+from benchmark.simulator.flavours import SOUTH
 from benchmark.simulator.images import render_images
 from benchmark.simulator.morphology import N_KNOTS
 from benchmark.simulator.pack import load_pack
@@ -26,7 +26,7 @@ N_PEER = 32
 def draw_with_galsim(drawn: Candidates, appearance: Appearance, rows: range) -> np.ndarray:
     galsim = pytest.importorskip("galsim")
     shape, fwhm = appearance.morphology, appearance.conditions.fwhm_arcsec
-    stamps = np.empty((len(rows), fwhm.shape[1], IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    stamps = np.empty((len(rows), fwhm.shape[1], SOUTH.image_size, SOUTH.image_size), np.float32)
     for i in rows:
         turn = shape.angle[i] * galsim.radians
         bulge = galsim.DeVaucouleurs(half_light_radius=shape.bulge_radius[i]).shear(q=shape.bulge_ratio[i], beta=turn)
@@ -38,7 +38,7 @@ def draw_with_galsim(drawn: Candidates, appearance: Appearance, rows: range) -> 
             psf = galsim.Add(*(s * galsim.Gaussian(sigma=w * core) for s, w in zip(PSF_SHARES, PSF_WIDTHS)))
             galaxy = drawn.stars[i, 0, band] * bulge + (drawn.stars[i, 1, band] + drawn.line_flux[i, band]) * disc
             image = galsim.Convolve(galaxy, psf).drawImage(
-                nx=IMAGE_SIZE, ny=IMAGE_SIZE, scale=PIXEL_SCALE_ARCSEC, method="no_pixel"
+                nx=SOUTH.image_size, ny=SOUTH.image_size, scale=SOUTH.pixel_scale_arcsec, method="no_pixel"
             )
             stamps[i, band] = image.array
     return stamps

@@ -8,7 +8,7 @@ from typing import Any
 from benchmark.board import leaderboard
 from benchmark.config import RunConfig
 from benchmark.evaluation import evaluate
-from benchmark.simulator import build_photometry_survey
+from benchmark.simulator import build_survey
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scores.json"
 N_GALAXIES = 600
@@ -17,7 +17,7 @@ KEY = ("model", "probe", "task", "target", "metric")
 
 def scored(folder: Path) -> list[dict[str, Any]]:
     """Rows of the board of every model that applies to a small simulated survey, smoke preset, seed 0."""
-    build_photometry_survey(folder / "survey", n_galaxies=N_GALAXIES, seed=0)
+    build_survey(folder / "survey", n_galaxies=N_GALAXIES, seed=0, modalities=("photometry",))
     evaluate("all", folder / "survey", config=RunConfig(preset="smoke"), out=folder / "run")
     rows = [row for row in leaderboard(folder / "run") if row["error"] is None]
     fields = (*KEY, "task_version", "value", "ci_low", "ci_high", "n", "floor")

@@ -14,6 +14,7 @@ from benchmark.contracts import GalaxybenchError, UsageError
 from benchmark.data import Survey, check_survey
 from benchmark.simulator import build_survey, building
 from benchmark.simulator.candidates import draw_candidates
+from benchmark.simulator.flavours import SOUTH
 from benchmark.simulator.images import render_images
 from benchmark.simulator.pack import load_pack
 from benchmark.simulator.spectra import simulate_spectra
@@ -76,9 +77,9 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     made: list[int] = []
     honest = building.make_part
 
-    def noted(seed: int, number: int, n: int, files: dict[str, str]) -> None:
+    def noted(flavour: str, seed: int, number: int, n: int, files: dict[str, str]) -> None:
         made.append(number)
-        honest(seed, number, n, files)
+        honest(flavour, seed, number, n, files)
 
     monkeypatch.setattr(building, "make_part", noted)
     resumed = build_survey(tmp_path / "sim", N, seed=4)
@@ -105,17 +106,19 @@ def test_a_build_that_was_killed_goes_on(built: Survey, tmp_path: Path) -> None:
 
 def test_parts_of_a_smaller_survey_are_made_again_where_they_were_cut(tmp_path: Path) -> None:
     candidate = np.arange(3, dtype=np.int64)
-    parts = building.Parts(tmp_path / "sim", "2", 0, ("image",), candidate)
+    parts = building.Parts(tmp_path / "sim", SOUTH, "2", 0, ("image",), candidate)
     parts.folder.mkdir()
     np.save(parts.folder / "images-000000.npy", np.zeros((2, 3, 4, 4), np.float16))
     assert not parts._is_there(0)
     np.save(parts.folder / "images-000000.npy", np.zeros((3, 3, 4, 4), np.float16))
     assert parts._is_there(0)
-    assert building.Parts(tmp_path / "sim", "2", 1, ("image",), candidate).folder != parts.folder
+    assert building.Parts(tmp_path / "sim", SOUTH, "2", 1, ("image",), candidate).folder != parts.folder
 
 
 def test_a_worker_that_fails_says_which_galaxies(tmp_path: Path) -> None:
-    orders = [{"number": 7, "seed": 0, "n": 1, "files": {"image": str(tmp_path / "nowhere" / "x.npy")}}]
+    orders = [
+        {"flavour": "south", "number": 7, "seed": 0, "n": 1, "files": {"image": str(tmp_path / "nowhere" / "x.npy")}}
+    ]
     with pytest.raises(GalaxybenchError, match=r"candidates 7168 to 8191: FileNotFoundError.*what is finished is kept"):
         list(building._in_workers(orders, 1))
 
@@ -132,7 +135,7 @@ def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_orders_survive_the_pipe(tmp_path: Path) -> None:
-    parts = building.Parts(tmp_path / "sim", "2", 5, ("image", "spectrum"), np.array([1, 5, 2000]))
+    parts = building.Parts(tmp_path / "sim", SOUTH, "2", 5, ("image", "spectrum"), np.array([1, 5, 2000]))
     order = parts._order(1)
     assert json.loads(json.dumps(order)) == order
     assert order["n"] == 1

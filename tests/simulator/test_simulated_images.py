@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from benchmark.simulator import images
-from benchmark.simulator.appearance import IMAGE_SIZE, Appearance, draw_appearance
+from benchmark.simulator.appearance import Appearance, draw_appearance
 from benchmark.simulator.candidates import Candidates, draw_candidates
-from benchmark.simulator.conditions import FWHM_ARCSEC, PIXEL_SCALE_ARCSEC, SIGMA_NANOMAGGY
+from benchmark.simulator.flavours import SOUTH
 from benchmark.simulator.images import add_noise, noiseless_images, render_images
 from benchmark.simulator.pack import TemplatePack
 from benchmark.simulator.photometry import band_tables, stellar_fluxes
 
+IMAGE_SIZE, PIXEL_SCALE_ARCSEC = SOUTH.image_size, SOUTH.pixel_scale_arcsec
 OFFSET = (np.arange(IMAGE_SIZE) - (IMAGE_SIZE - 1) / 2) * PIXEL_SCALE_ARCSEC
 
 
@@ -131,8 +132,9 @@ def test_noise_is_as_declared_and_white(galaxies: Candidates, appearance: Appear
 def test_seeing_and_depth_scatter_about_those_of_the_survey(appearance: Appearance) -> None:
     conditions = appearance.conditions
     n = len(conditions.sigma)
-    assert np.median(conditions.fwhm_arcsec, axis=0) == pytest.approx(list(FWHM_ARCSEC.values()), rel=5 * 0.08 / n**0.5)
-    assert np.median(conditions.sigma, axis=0) == pytest.approx(list(SIGMA_NANOMAGGY.values()), rel=7 * 0.1 / n**0.5)
+    fwhm, sigma = zip(*((band.fwhm_arcsec, band.pixel_sigma_nanomaggy) for band in SOUTH.bands))
+    assert np.median(conditions.fwhm_arcsec, axis=0) == pytest.approx(fwhm, rel=5 * 0.08 / n**0.5)
+    assert np.median(conditions.sigma, axis=0) == pytest.approx(sigma, rel=7 * 0.1 / n**0.5)
 
 
 def test_inclination_shortens_the_axis_ratio(galaxies: Candidates, pack: TemplatePack) -> None:

@@ -11,6 +11,7 @@ from scipy.integrate import trapezoid
 
 from benchmark.simulator import cosmology, photometry
 from benchmark.simulator.dust import BIRTH_CLOUD_GYR, Dust
+from benchmark.simulator.flavours import SOUTH
 from benchmark.simulator.latents import Block
 from benchmark.simulator.lines import L_SUN, LINES
 from benchmark.simulator.pack import TemplatePack
@@ -101,8 +102,8 @@ def test_a_line_adds_as_much_as_a_narrow_gaussian_in_the_spectrum(pack: Template
 
 def test_the_noise_has_the_standard_deviation_that_is_reported() -> None:
     block, flux, radius = Block(3, 0, 4000), np.full((4000, 3), [0.5, 5.0, 50.0]), np.full(4000, 1.5)
-    noisy, sigma = observe(block, flux, radius, ("g", "r", "z"))
-    expected = [np.hypot(s * np.sqrt(2), photometry.FLOOR * f) for s, f in ((0.03, 0.5), (0.06, 5.0), (0.14, 50.0))]
+    noisy, sigma = observe(block, flux, radius)
+    expected = [np.hypot(s * np.sqrt(2), SOUTH.error_floor * f) for s, f in ((0.03, 0.5), (0.06, 5.0), (0.14, 50.0))]
     assert sigma[0] == pytest.approx(expected)
     pull = (noisy - flux) / sigma
     assert pull.mean(axis=0) == pytest.approx(0, abs=4 / np.sqrt(4000))
@@ -118,7 +119,7 @@ def test_magnitudes_are_missing_where_the_flux_is_not_positive() -> None:
 
 def test_larger_galaxies_are_noisier() -> None:
     block, flux = Block(3, 0, 2), np.full((2, 3), 5.0)
-    _, sigma = observe(block, flux, np.array([0.5, 5.0]), ("g", "r", "z"))
+    _, sigma = observe(block, flux, np.array([0.5, 5.0]))
     assert (sigma[1] > sigma[0]).all()
 
 

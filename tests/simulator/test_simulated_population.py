@@ -9,9 +9,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.metrics import r2_score
 
 from benchmark.simulator import SimulatedCatalogue, cosmology
+from benchmark.simulator.flavours import SOUTH
 from benchmark.simulator.labels import ERROR_CORRELATION, LN10, TARGETS, provabgs_labels
 from benchmark.simulator.latents import Block
-from benchmark.simulator.selection import R_BRIGHT, R_FAINT, Proposal, accept, mass_function
+from benchmark.simulator.selection import Proposal, accept, mass_function
 from benchmark.simulator.sky import FIELD, ROSETTE_RADIUS_DEG, ROSETTES
 
 QUANTILES = [0.01, 0.16, 0.50, 0.84, 0.99]
@@ -65,8 +66,9 @@ def test_candidates_follow_the_mass_function_times_volume() -> None:
 
 def test_the_catalogue_is_cut_in_r(catalogue: SimulatedCatalogue) -> None:
     r = catalogue.frame["mag_r"]
-    assert r.max() < R_FAINT + 5 * 0.025  # the cut is on noise-free r
-    faint_step = np.mean((r > R_BRIGHT) & (r < R_BRIGHT + 0.2)) / np.mean((r < R_BRIGHT) & (r > R_BRIGHT - 0.2))
+    assert r.max() < SOUTH.faint_limit + 5 * 0.025  # the cut is on noise-free r
+    bright = SOUTH.complete_limit
+    faint_step = np.mean((r > bright) & (r < bright + 0.2)) / np.mean((r < bright) & (r > bright - 0.2))
     assert faint_step == pytest.approx(0.35 * 10 ** (0.3 * 0.2), abs=0.1)
 
 
