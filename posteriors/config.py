@@ -21,6 +21,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "max_steps": 1_500,
         "patience": 0,
         "average": True,
+        "shared_batches": False,
     },
     "coupling": {
         "n_couplings": 3,
@@ -31,8 +32,11 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "max_steps": 10_000,
         "patience": 4,
         "average": False,
+        "shared_batches": True,
     },
 }
+_BACKENDS = ("stacked", "nflows")
+_DTYPES = ("float32", "float64")
 _AT_LEAST_ONE = (
     "members",
     "n_components",
@@ -57,7 +61,8 @@ class FlowEnsembleConfig:
     recipe : ``"default"``: scaled principal components of the context, marginal splines, conditional affine map, two
         couplings, cosine schedule. ``"coupling"``: three plain couplings on the whole standardised context with early
         stopping, the baseline that ``default`` is compared with.
-    backend : ``"nflows"``: one nflows module for each member.
+    backend : ``"stacked"``: all members in one set of tensors, trained and evaluated together. ``"nflows"``: one
+        nflows module for each member, one after another; the reference, equal in meaning and several times slower.
     members : number of flows, equally weighted in the mixture.
     n_components : most principal components any member of ``default`` sees.
     n_couplings : rational-quadratic couplings of a member (default 2; coupling 3); a single target has nothing to be
@@ -75,6 +80,8 @@ class FlowEnsembleConfig:
         schedule of ``default`` with them (default 1,500; coupling 10,000).
     patience : ``coupling`` stops after so many epochs without a better validation NLL (4); ``default`` runs its
         schedule to the end, 0.
+    shared_batches : all members see the same batches, not shuffles of their own (default False; coupling True).
+    dtype : ``"float32"`` or ``"float64"``, of the weights and of every pass.
     average : each epoch offers the running average of the weights over the last 50 steps, not the weights themselves
         (default True; coupling False).
 
@@ -85,7 +92,7 @@ class FlowEnsembleConfig:
     """
 
     recipe: Literal["default", "coupling"] = "default"
-    backend: Literal["nflows"] = "nflows"
+    backend: Literal["stacked", "nflows"] = "stacked"
     members: int = 10
     n_components: int = 64
     n_couplings: int = _RECIPE_VALUE
@@ -101,12 +108,15 @@ class FlowEnsembleConfig:
     max_steps: int = _RECIPE_VALUE
     patience: int = _RECIPE_VALUE
     average: bool = _RECIPE_VALUE
+    shared_batches: bool = _RECIPE_VALUE
+    dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
         if self.recipe not in _RECIPES:
             raise ValueError(f"recipe {self.recipe!r}: allowed are {', '.join(map(repr, _RECIPES))}")
-        if self.backend != "nflows":
-            raise ValueError(f"backend {self.backend!r}: allowed is 'nflows'")
+        for name, allowed in (("backend", _BACKENDS), ("dtype", _DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} {getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
         for name, value in _RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
@@ -116,8 +126,9 @@ class FlowEnsembleConfig:
         _check_integer("n_bins", self.n_bins, 2)
         if self.n_bins > 100:
             raise ValueError(f"n_bins = {self.n_bins}: 2 to 100 are allowed")
-        if not isinstance(self.average, bool):
-            raise ValueError(f"average = {self.average!r}: True or False is needed")
+        for name in ("average", "shared_batches"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: True or False is needed")
         if self.batch_size is not None:
             _check_integer("batch_size", self.batch_size, 2)
         for name, lowest in (("tail_bound", 1.0), ("learning_rate", 0.0), ("weight_decay", 0.0)):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +11,20 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from posteriors.backends import make_backend
 from posteriors.config import FlowEnsembleConfig
+from posteriors.drawing import draw_blocks
 from posteriors.ensemble_file import read_ensemble, write_ensemble
-from posteriors.flows import ConditionalFlow
+from posteriors.fitting import train_members
 from posteriors.inputs import as_context, as_pair, check_ids
 from posteriors.scaling import ContextScaling, TargetScaling, member_components
-from posteriors.training import Diverged, Rows, TrainedMember, train_member
+from posteriors.training import Rows, TrainedMember
 
 __all__ = ["FlowEnsemble"]
 
-_LOGGER = logging.getLogger(__name__)
-_CHUNK = 10_000  # rows of one pass: what stays in cache on a CPU
+_CHUNK = 10_000  # rows of one pass over all members: what stays in cache on a CPU
 _MIN_ROWS = 20
 _VALIDATION_SHARE = 0.1
-_ATTEMPTS = 2
 
 
 class FlowEnsemble:
@@ -57,12 +56,13 @@ class FlowEnsemble:
         self.config = config
         self.context_scaling = context_scaling
         self.target_scaling = target_scaling
-        self.members: list[ConditionalFlow] = [member.flow for member in members]
+        self.members = [member.flow for member in members]
         self.validation_nll = np.array([member.validation_nll for member in members])
         self.best_epoch = np.array([member.best_epoch for member in members])
         self.n_diverged = n_diverged
         self.n_context, self.n_targets = len(context_scaling.mean), len(target_scaling.mean)
         self.log_jacobian = target_scaling.log_jacobian
+        self._backend = make_backend(config.backend)(self.members)
 
     @classmethod
     def fit(
@@ -116,9 +116,9 @@ class FlowEnsemble:
         else:
             context_scaling = ContextScaling.standardise(context_nc)
             n_seen = [context_scaling.n_components] * config.members
-        train = _scaled_rows(context_scaling, target_scaling, context_nc, target_nt)
-        held = _scaled_rows(context_scaling, target_scaling, held_context, held_target)
-        members = _train_members(config, n_seen, train, held, seed, progress)
+        train = _scaled_rows(config, context_scaling, target_scaling, context_nc, target_nt)
+        held = _scaled_rows(config, context_scaling, target_scaling, held_context, held_target)
+        members = train_members(config, n_seen, train, held, seed, progress)
         n_diverged = config.members - len(members)
         if 2 * len(members) < config.members:
             raise ValueError(
@@ -146,11 +146,11 @@ class FlowEnsemble:
         """Log density (members, n) of each member in nats, in the targets' units; arguments as in `log_prob`."""
         context_nc, target_nt = as_pair(context, target)
         self._check_columns(context_nc, target_nt)
-        rows = _scaled_rows(self.context_scaling, self.target_scaling, context_nc, target_nt)
-        chunks = list(zip(rows.target.split(_CHUNK), rows.context.split(_CHUNK), strict=True))
-        with torch.no_grad():
-            scaled = [torch.cat([member.log_prob(*chunk) for chunk in chunks]) for member in self.members]
-        return torch.stack(scaled).double().numpy() - self.log_jacobian
+        rows = _scaled_rows(self.config, self.context_scaling, self.target_scaling, context_nc, target_nt)
+        size = max(1, _CHUNK // len(self.members))
+        chunks = zip(rows.target.split(size), rows.context.split(size), strict=True)
+        scaled = torch.cat([self._backend.log_prob(*chunk).double() for chunk in chunks], dim=1)
+        return scaled.cpu().numpy() - self.log_jacobian
 
     def draw(self, context: ArrayLike | Tensor, n_draws: int = 1000, seed: int = 0) -> NDArray[np.float32]:
         """Draws (n_draws, n, t) from the mixture, in the targets' units.
@@ -173,16 +173,10 @@ class FlowEnsemble:
         self._check_columns(context_nc)
         if n_draws < 1:
             raise ValueError(f"n_draws = {n_draws}: at least 1 is needed")
-        encoded = torch.from_numpy(self.context_scaling.forward(context_nc))
+        encoded = _tensor(self.context_scaling.forward(context_nc), self.config)
         draws = np.empty((n_draws, len(encoded), self.n_targets), dtype=np.float32)
-        rng = np.random.default_rng(seed)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        owner = rng.permutation(rng.permutation(len(self.members))[np.arange(n_draws) % len(self.members)])
-        for index, member in enumerate(self.members):
-            mine = np.flatnonzero(owner == index)
-            for galaxies in _galaxy_chunks(len(encoded), len(mine)):
-                scaled = _draw_scaled(member, encoded[galaxies], len(mine), self.n_targets, generator)
-                draws[mine, galaxies] = self.target_scaling.inverse(scaled.numpy())
+        for galaxies, scaled in draw_blocks(self._backend, len(self.members), encoded, self.n_targets, n_draws, seed):
+            draws[:, galaxies] = self.target_scaling.inverse(scaled)
         return draws
 
     def save(self, path: str | Path) -> None:
@@ -224,62 +218,15 @@ def _check_same_columns(train: NDArray, held: NDArray, name: str) -> None:
 
 
 def _scaled_rows(
-    context_scaling: ContextScaling, target_scaling: TargetScaling, context: NDArray, target: NDArray
-) -> Rows:
-    scaled = target_scaling.forward(target).astype(np.float32)
-    return Rows(torch.from_numpy(context_scaling.forward(context)), torch.from_numpy(scaled))
-
-
-def _train_members(
     config: FlowEnsembleConfig,
-    n_seen: Sequence[int],
-    train: Rows,
-    held: Rows,
-    seed: int,
-    progress: Callable[[int, int], None] | None,
-) -> list[TrainedMember]:
-    members: list[TrainedMember] = []
-    n_done, n_total = 0, config.members * config.epochs
-
-    def report() -> None:
-        nonlocal n_done
-        n_done = min(n_done + 1, n_total)
-        if progress is not None:
-            progress(n_done, n_total)
-
-    for index, n_context in enumerate(n_seen):
-        for attempt in range(_ATTEMPTS):
-            member_seed = int(np.random.SeedSequence([seed, index, attempt]).generate_state(1)[0])
-            try:
-                members.append(train_member(config, n_context, train, held, member_seed, report))
-                break
-            except Diverged as error:
-                _LOGGER.warning("member %d, attempt %d diverged: %s", index, attempt + 1, error)
-        n_done = (index + 1) * config.epochs
-    return members
+    context_scaling: ContextScaling,
+    target_scaling: TargetScaling,
+    context: NDArray,
+    target: NDArray,
+) -> Rows:
+    scaled = target_scaling.forward(target)
+    return Rows(_tensor(context_scaling.forward(context), config), _tensor(scaled, config))
 
 
-def _galaxy_chunks(n_galaxies: int, n_draws: int) -> Iterator[slice]:
-    """Slices of galaxies whose draws make about `_CHUNK` rows."""
-    if n_draws == 0:
-        return
-    step = max(1, _CHUNK // n_draws)
-    for start in range(0, n_galaxies, step):
-        yield slice(start, start + step)
-
-
-@torch.no_grad()
-def _draw_scaled(
-    member: ConditionalFlow, context: Tensor, n_draws: int, n_targets: int, generator: torch.Generator
-) -> Tensor:
-    """Draws (n_draws, n, t) of one member in z-scores."""
-    noise = torch.randn(n_draws * len(context), n_targets, generator=generator)
-    rows = context.repeat(n_draws, 1)
-    try:
-        drawn = member.from_noise(noise, rows)
-    except AssertionError:  # nflows asserts a discriminant >= 0, which float32 rounding can miss by a little
-        drawn = torch.full_like(noise, torch.nan)
-    if not torch.isfinite(drawn).all():
-        drawn = member.double().from_noise(noise.double(), rows.double()).float()
-        member.float()
-    return drawn.view(n_draws, len(context), n_targets)
+def _tensor(values: NDArray, config: FlowEnsembleConfig) -> Tensor:
+    return torch.from_numpy(values).to(getattr(torch, config.dtype))

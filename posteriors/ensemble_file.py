@@ -87,7 +87,7 @@ def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> d
     members = []
     for index, n_context in enumerate(description["member_contexts"]):
         with torch.random.fork_rng(devices=[]):
-            flow = make_flow(config, len(target_scaling.mean), n_context)
+            flow = make_flow(config, len(target_scaling.mean), n_context).to(getattr(torch, config.dtype))
         prefix = f"{index}."
         flow.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         trained = flow.eval().requires_grad_(False)

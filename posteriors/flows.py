@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from posteriors.config import FlowEnsembleConfig
 from posteriors.splines import UNIT_SLOPE, MarginalSpline, SplineCoupling
 
-__all__ = ["ConditionalAffine", "ConditionalFlow", "make_flow"]
+__all__ = ["ConditionalAffine", "ConditionalFlow", "Flow", "make_flow"]
 
 
 class ConditionalAffine(Transform):
@@ -64,21 +64,39 @@ class ConditionalAffine(Transform):
         return solved[..., 0] + mean, log_scale.sum(1)
 
 
-class ConditionalFlow(nn.Module):
-    """A density over (n, t) standardised targets given (n, k) contexts: a transform to a standard normal base."""
+class Flow(nn.Module):
+    """A member of an ensemble: a density over (n, t) scaled targets given (n, k) contexts.
 
-    def __init__(self, transform: Transform, n_context: int) -> None:
+    Parameters
+    ----------
+    n_context : leading context columns that are seen.
+    """
+
+    def __init__(self, n_context: int) -> None:
         super().__init__()
-        self.transform = transform
         self.n_context = n_context
 
     def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
-        """Log density (n,) in nats; only the first ``n_context`` columns of ``context`` are seen."""
+        """Log density (n,) in nats."""
+        raise NotImplementedError
+
+    def from_noise(self, noise: Tensor, context: Tensor) -> Tensor:
+        """Standard normal noise (n, t) to targets."""
+        raise NotImplementedError
+
+
+class ConditionalFlow(Flow):
+    """nflows' transforms to a standard normal base."""
+
+    def __init__(self, transform: Transform, n_context: int) -> None:
+        super().__init__(n_context)
+        self.transform = transform
+
+    def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
         noise, log_jacobian = self.transform(target, context=context[:, : self.n_context])
         return log_jacobian - 0.5 * noise.square().sum(1) - 0.5 * target.shape[1] * math.log(2 * math.pi)
 
     def from_noise(self, noise: Tensor, context: Tensor) -> Tensor:
-        """Standard normal noise (n, t) to targets."""
         return self.transform.inverse(noise, context=context[:, : self.n_context])[0]
 
 

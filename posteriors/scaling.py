@@ -104,9 +104,9 @@ class ContextScaling:
         """Number of columns after the map."""
         return self.matrix.shape[1]
 
-    def forward(self, context: NDArray[np.float64]) -> NDArray[np.float32]:
+    def forward(self, context: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the map: (n, c) to (n, k)."""
-        return ((context - self.mean) @ self.matrix).astype(np.float32)
+        return (context - self.mean) @ self.matrix
 
     def arrays(self) -> Mapping[str, NDArray[np.float64]]:
         """The fitted arrays by name."""

@@ -1,4 +1,7 @@
-"""Training of one member: AdamW on the negative log density, the best validation epoch kept as a copy."""
+"""Training of flows: AdamW on the negative log density, each member's best validation epoch kept as a copy.
+
+Here stand the schedule that every backend follows and the plain loop over modules, one member after another.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from posteriors.config import FlowEnsembleConfig
-from posteriors.flows import ConditionalFlow, make_flow
+from posteriors.flows import Flow
 
-__all__ = ["Diverged", "Rows", "TrainedMember", "train_member"]
+__all__ = ["Diverged", "Rows", "Schedule", "TrainedMember", "batches", "running_weight", "train_member"]
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 _CHUNK = 8_192  # rows of a validation pass
@@ -27,7 +30,7 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Rows:
-    """Scaled context (n, k) and target (n, t), float32."""
+    """Scaled context (n, k) and target (n, t)."""
 
     context: Tensor
     target: Tensor
@@ -40,25 +43,65 @@ class Rows:
 class TrainedMember:
     """A trained flow with its best epoch (counted from 0) and the validation NLL there, in nats of scaled targets."""
 
-    flow: ConditionalFlow
+    flow: Flow
     best_epoch: int
     validation_nll: float
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of a training and the learning rate at each: the same for every backend."""
+
+    batch_size: int
+    steps_per_epoch: int
+    n_epochs: int
+    cosine: bool
+
+    @classmethod
+    def plan(cls, config: FlowEnsembleConfig, n_rows: int) -> Self:
+        """The schedule of a recipe for ``n_rows`` training rows."""
+        batch_size = min(_batch_size(config, n_rows), n_rows)
+        steps_per_epoch = min(max(1, n_rows // batch_size), config.max_steps)
+        n_epochs = max(1, min(config.epochs, config.max_steps // steps_per_epoch))
+        return cls(batch_size, steps_per_epoch, n_epochs, cosine=config.recipe == "default")
+
+    def factor(self, step: int) -> float:
+        """Factor of the learning rate at a step: an epoch of warm-up and a cosine to 0, or constant."""
+        if not self.cosine:
+            return 1.0
+        total = self.steps_per_epoch * self.n_epochs
+        warm_up = min(self.steps_per_epoch, total // 2)
+        if step < warm_up:
+            return (step + 1) / warm_up
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))
+
+
+def batches(n_rows: int, schedule: Schedule, generator: torch.Generator) -> Iterator[Tensor]:
+    """Shuffled rows of an epoch in batches of equal size; the few rows left over wait for the next shuffle."""
+    order = torch.randperm(n_rows, generator=generator)
+    starts = range(0, n_rows - schedule.batch_size + 1, schedule.batch_size)
+    return (order[start : start + schedule.batch_size] for start in islice(starts, schedule.steps_per_epoch))
+
+
+def running_weight(n_averaged: int) -> float:
+    """Share of the current weights in a running average over the last 50 steps, over fewer at the start."""
+    return 1 - min(0.98, n_averaged / (n_averaged + 10))
+
+
 def train_member(
     config: FlowEnsembleConfig,
-    n_context: int,
+    flow: Flow,
     train: Rows,
     validation: Rows,
-    seed: int,
+    batch_seed: int,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> TrainedMember:
-    """Train one flow on the rows and return it with the weights of its best validation epoch.
+    """Train a flow on the rows and return it with the weights of its best validation epoch.
 
     Parameters
     ----------
-    n_context : number of leading context columns that this member sees.
-    seed : of the initial weights and of the shuffles.
+    flow : untrained; moved in place.
+    batch_seed : of the shuffles.
     on_epoch : called after every epoch.
 
     Raises
@@ -66,31 +109,26 @@ def train_member(
     Diverged
         If a loss is not finite.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        flow = make_flow(config, train.target.shape[1], n_context)
-    batch_size = min(_batch_size(config, len(train)), len(train))
-    steps_per_epoch = min(max(1, len(train) // batch_size), config.max_steps)
-    n_epochs = max(1, min(config.epochs, config.max_steps // steps_per_epoch))
+    schedule = Schedule.plan(config, len(train))
     optimiser = torch.optim.AdamW(
         flow.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _make_schedule(config, steps_per_epoch, n_epochs))
-    generator = torch.Generator().manual_seed(seed)
+    steps = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
+    generator = torch.Generator().manual_seed(batch_seed)
     averaged = AveragedModel(flow, multi_avg_fn=_running_average) if config.average else None
+    current = flow if averaged is None else cast("Flow", averaged.module)
     best_epoch, best_nll, best_weights = -1, math.inf, {}
-    for epoch in range(n_epochs):
-        for batch in islice(_batches(len(train), batch_size, generator), steps_per_epoch):
+    for epoch in range(schedule.n_epochs):
+        for batch in batches(len(train), schedule, generator):
             loss = -flow.log_prob(train.target[batch], train.context[batch]).mean()
             if not torch.isfinite(loss):
                 raise Diverged(f"training loss {loss.item()} in epoch {epoch}")
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            schedule.step()
+            steps.step()
             if averaged is not None:
                 averaged.update_parameters(flow)
-        current = flow if averaged is None else cast("ConditionalFlow", averaged.module)
         nll = _mean_nll(current, validation)
         on_epoch()
         if nll < best_nll:
@@ -105,7 +143,7 @@ def train_member(
 
 
 @torch.no_grad()
-def _mean_nll(flow: ConditionalFlow, rows: Rows) -> float:
+def _mean_nll(flow: Flow, rows: Rows) -> float:
     """Mean negative log density of the rows, summed in float64."""
     parts = zip(rows.target.split(_CHUNK), rows.context.split(_CHUNK), strict=True)
     return -sum(flow.log_prob(target, context).double().sum().item() for target, context in parts) / len(rows)
@@ -120,27 +158,4 @@ def _batch_size(config: FlowEnsembleConfig, n_rows: int) -> int:
 
 
 def _running_average(averaged: _Tensors, current: _Tensors, n_averaged: Tensor | int) -> None:
-    """Exponential average of the weights over the last 50 steps, over fewer at the start."""
-    steps = float(n_averaged)
-    torch._foreach_lerp_(averaged, current, 1 - min(0.98, steps / (steps + 10)))
-
-
-def _batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Shuffled rows in batches of equal size; the few rows left over wait for the next shuffle."""
-    order = torch.randperm(n_rows, generator=generator)
-    for start in range(0, n_rows - batch_size + 1, batch_size):
-        yield order[start : start + batch_size]
-
-
-def _make_schedule(config: FlowEnsembleConfig, steps_per_epoch: int, n_epochs: int) -> Callable[[int], float]:
-    """Factor of the learning rate at a step: one epoch of warm-up and a cosine to 0; ``coupling``: constant."""
-    if config.recipe == "coupling":
-        return lambda step: 1.0
-    warm_up, total = min(steps_per_epoch, steps_per_epoch * n_epochs // 2), steps_per_epoch * n_epochs
-
-    def factor(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))
-
-    return factor
+    torch._foreach_lerp_(averaged, current, running_weight(int(n_averaged)))

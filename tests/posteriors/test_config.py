@@ -26,7 +26,9 @@ def test_recipes_fill_in_their_own_values_and_given_ones_stay() -> None:
     ("changes", "message"),
     [
         ({"recipe": "best"}, "allowed are 'default', 'coupling'"),
-        ({"backend": "jax"}, "allowed is 'nflows'"),
+        ({"backend": "jax"}, "allowed are 'stacked', 'nflows'"),
+        ({"dtype": "float16"}, "allowed are 'float32', 'float64'"),
+        ({"shared_batches": "no"}, "True or False is needed"),
         ({"members": 0}, "members = 0"),
         ({"members": 2.0}, "members = 2.0"),
         ({"epochs": True}, "epochs = True"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from problems import Problem, banana, heteroscedastic, linear_gaussian
 from scipy.integrate import trapezoid
 
-from posteriors import FlowEnsemble, FlowEnsembleConfig, ensemble, expected_coverage
+from posteriors import FlowEnsemble, FlowEnsembleConfig, expected_coverage, fitting
 from posteriors.calibration import interval_coverage, pit
-from posteriors.training import Diverged, train_member
+from posteriors.drawing import draw_blocks
+from posteriors.flows import make_flow
 
 TINY = FlowEnsembleConfig(members=2, epochs=2, hidden=8, affine_hidden=8)
 PROBLEMS = {"linear_gaussian": linear_gaussian, "heteroscedastic": heteroscedastic, "banana": banana}
@@ -177,18 +179,25 @@ def test_draws_repeat_with_the_seed_and_divide_equally_over_members(fitted) -> N
     assert flows.draw(problem.context[:4], 1).shape == (1, 4, 2)  # fewer draws than members
 
 
-def test_every_member_gives_its_share_of_the_draws(fitted, monkeypatch: pytest.MonkeyPatch) -> None:
-    flows, problem = fitted
-    counts: list[int] = []
-    original = ensemble._draw_scaled
+def test_every_member_gives_its_share_of_the_draws() -> None:
+    class Numbered:
+        """Each member's draws are its number."""
 
-    def counted(member, context, n_draws, *rest):
-        counts.append(n_draws)
-        return original(member, context, n_draws, *rest)
+        def from_noise(self, noise, context, members):
+            return torch.as_tensor(members, dtype=noise.dtype).view(-1, 1, 1, 1).expand_as(noise)
 
-    monkeypatch.setattr(ensemble, "_draw_scaled", counted)
-    flows.draw(problem.context[:5], 31)
-    assert sorted(counts) == [15, 16]
+    def count(n_draws: int, n_members: int) -> np.ndarray:
+        blocks = list(draw_blocks(Numbered(), n_members, torch.zeros(3, 2), 1, n_draws, seed=1))
+        assert [galaxies for galaxies, _ in blocks] == [slice(0, 3)]
+        drawn = blocks[0][1]
+        assert drawn.shape == (n_draws, 3, 1)
+        assert (drawn == drawn[:, :1]).all()  # the same for every galaxy
+        assert n_draws < 20 or (np.diff(drawn[:, 0, 0]) != 0).mean() > 0.3  # shuffled
+        return np.bincount(drawn[:, 0, 0].astype(int), minlength=n_members)
+
+    assert sorted(count(31, 2)) == [15, 16]
+    assert count(30, 3).tolist() == [10, 10, 10]
+    assert sorted(count(2, 4)) == [0, 0, 1, 1]
 
 
 def test_draws_follow_the_density_that_log_prob_states(fitted) -> None:
@@ -206,7 +215,8 @@ def test_draws_follow_the_density_that_log_prob_states(fitted) -> None:
 
 def test_a_failing_float32_inverse_is_repeated_in_float64(fitted, monkeypatch: pytest.MonkeyPatch) -> None:
     flows, problem = fitted
-    expected = flows.draw(problem.context[:5], 10)
+    modules = FlowEnsemble.fit(problem.context, problem.target, config=replace(TINY, backend="nflows"))
+    expected = modules.draw(problem.context[:5], 10)
     original = type(flows.members[0]).from_noise
 
     def from_noise(self, noise, context):
@@ -214,24 +224,25 @@ def test_a_failing_float32_inverse_is_repeated_in_float64(fitted, monkeypatch: p
         return original(self, noise, context)
 
     monkeypatch.setattr(type(flows.members[0]), "from_noise", from_noise)
-    np.testing.assert_allclose(flows.draw(problem.context[:5], 10), expected, rtol=1e-4)
-    assert next(flows.members[0].parameters()).dtype == torch.float32
+    np.testing.assert_allclose(modules.draw(problem.context[:5], 10), expected, rtol=1e-4)
+    assert next(modules.members[0].parameters()).dtype == torch.float32
 
 
 def test_a_diverging_member_is_retried_then_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, seeds = linear_gaussian(100), []
+    problem, made = linear_gaussian(100), []
 
-    def train_or_diverge(config, n_context, train, held, seed, on_epoch):
-        seeds.append(seed)
-        if len(seeds) in (1, 3, 4):  # the first member at first, the second member twice
-            raise Diverged("loss nan")
-        return train_member(config, n_context, train, held, seed, on_epoch)
+    def make_or_spoil(config, n_targets, n_context):
+        flow = make_flow(config, n_targets, n_context)
+        made.append(flow)
+        if len(made) in (1, 2, 5):  # the first two members at first, the second of these again
+            flow.transform._transforms[1].inner.bias.data[0] = torch.nan
+        return flow
 
-    monkeypatch.setattr(ensemble, "train_member", train_or_diverge)
+    monkeypatch.setattr(fitting, "make_flow", make_or_spoil)
     config = FlowEnsembleConfig(members=3, epochs=1, hidden=8)
     flows = FlowEnsemble.fit(problem.context, problem.target, config=config)
-    assert (len(flows.members), flows.n_diverged) == (2, 1)
-    assert len(set(seeds)) == 5
+    assert (len(made), len(flows.members), flows.n_diverged) == (5, 2, 1)
+    assert flows.members == [made[3], made[2]]  # in the order of members
     assert flows.log_prob(problem.target, problem.context).shape == (100,)
 
 
