@@ -89,7 +89,15 @@ class Candidates:
         )
 
 
-def draw_candidates(seed: int, first: int, n: int, pack: TemplatePack, flavour: Flavour = SOUTH) -> Candidates:
+def draw_candidates(
+    seed: int,
+    first: int,
+    n: int,
+    pack: TemplatePack,
+    flavour: Flavour = SOUTH,
+    *,
+    drawn_from: selection.Proposal | None = None,
+) -> Candidates:
     """Candidates ``first`` to ``first + n - 1`` of the survey of a seed; each is the same in every such range.
 
     Parameters
@@ -98,10 +106,11 @@ def draw_candidates(seed: int, first: int, n: int, pack: TemplatePack, flavour: 
     first, n : candidate numbers, >= 0.
     pack : the templates.
     flavour : how the candidates are drawn, seen and selected.
+    drawn_from : masses and redshifts come from this, not from the flavour's own proposal.
     """
     pack = seen_by(pack, flavour)
     block = Block(seed, first, n)
-    latents = draw_latents(block, proposal(flavour))
+    latents = draw_latents(block, drawn_from or proposal(flavour))
     places = sky.draw_places(seed, block, latents.z, latents.dense, flavour)
     latents = replace(latents, z=places.z)
     history = draw_history(block, latents, AgeBins(pack.age_gyr))
