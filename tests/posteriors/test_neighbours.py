@@ -43,6 +43,27 @@ def test_one_distant_row_does_not_cost_the_others_their_order() -> None:
     np.testing.assert_array_equal(found.index, index)
 
 
+@pytest.mark.parametrize("kind", ["normal", "one direction", "unequal scales", "positive"])
+def test_the_order_is_that_of_float64_for_crowded_embeddings(kind: str) -> None:
+    # neighbours differ in the sixth digit: float32 alone puts many of them in the wrong order
+    rng = np.random.default_rng(0)
+    rows, queries = rng.normal(size=(2_000, 512)), rng.normal(size=(40, 512))
+    if kind == "one direction":
+        common = rng.normal(size=512)
+        rows, queries = common + 0.01 * rows, common + 0.01 * queries
+        rows[:5] = -common  # keeps the mean away from the crowd
+    elif kind == "unequal scales":
+        scale = np.exp(2 * rng.normal(size=512))
+        rows, queries = rows * scale, queries * scale
+    elif kind == "positive":
+        rows, queries = np.abs(rows), np.abs(queries)
+    found = nearest(rows, queries, 64)
+    distance = np.sqrt(np.square(rows[None] - queries[:, None]).sum(2))
+    expected = np.argsort(distance, axis=1, kind="stable")[:, :64]
+    np.testing.assert_array_equal(found.index, expected)
+    np.testing.assert_allclose(found.distance, np.take_along_axis(distance, expected, 1), rtol=5e-6)
+
+
 def test_ties_go_to_the_lower_row_even_among_many_duplicates() -> None:
     rows = np.repeat([[0.0, 0.0], [1.0, 0.0]], 40, axis=0)
     found = nearest(rows, [[0.0, 0.0], [1.0, 0.0]], 30)
