@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posteriors.scores.density import central_coverage, pit_values
+from posteriors.uniformity import ks_uniform
 
 __all__ = ["UniformityTest", "interval_coverage", "pit", "uniformity"]
 
@@ -66,12 +67,10 @@ def uniformity(pit: ArrayLike) -> UniformityTest:
     ValueError
         For another shape, values outside [0, 1], or fewer than 10 galaxies.
     """
-    from scipy.stats import kstest  # a second to import, of use to this function alone
-
     values = _check_pit(pit)
-    found = kstest(values, "uniform")
-    distance, reach = float(found.statistic), math.sqrt(math.log(2 / 0.05) / (2 * len(values)))
-    return UniformityTest(distance, max(0.0, distance - reach), min(1.0, distance + reach), float(found.pvalue))
+    distance, p_value = ks_uniform(values)
+    reach = math.sqrt(math.log(2 / 0.05) / (2 * len(values)))
+    return UniformityTest(distance, max(0.0, distance - reach), min(1.0, distance + reach), p_value)
 
 
 def interval_coverage(pit: ArrayLike, level: float) -> float:

@@ -89,7 +89,8 @@ def test_importing_a_package_imports_nothing_heavy() -> None:
 
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {_canonical(Requirement(text).name) for text in project["dependencies"]}
+    named = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
+    declared = {_canonical(Requirement(text).name) for text in named}
     homes = importlib.metadata.packages_distributions()
     for path in MODULES:
         for name in _imported(path) - sys.stdlib_module_names - set(PACKAGES):

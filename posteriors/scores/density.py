@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "central_coverage",
     "check_draws",
+    "check_shapes",
     "crps",
     "crps_per_galaxy",
     "energy_score",
@@ -171,16 +172,27 @@ def check_draws(y_true: ArrayLike, draws: ArrayLike) -> tuple[NDArray[np.float64
         For shapes that do not fit and values that are not finite.
     """
     true, drawn = np.asarray(y_true, dtype=np.float64), np.asarray(draws)
-    if true.ndim not in (1, 2) or drawn.shape[1:] != true.shape or 0 in drawn.shape:
-        raise ValueError(
-            f"truth has shape {true.shape} and draws {drawn.shape}: (n,) with (n_draws, n), or (n, t) with "
-            "(n_draws, n, t) are needed"
-        )
+    check_shapes(true, drawn)
     if not np.isfinite(true).all():
         raise ValueError(f"truth has {int((~np.isfinite(true)).sum())} values that are NaN or infinite")
     if not np.isfinite(drawn).all():
         raise ValueError(f"draws have {int((~np.isfinite(drawn)).sum())} values that are NaN or infinite")
     return true, drawn
+
+
+def check_shapes(true: NDArray, drawn: NDArray) -> None:
+    """Refuse truths and draws whose shapes do not fit, as `check_draws`.
+
+    Raises
+    ------
+    ValueError
+        Unless they are (n,) and (n_draws, n), or (n, t) and (n_draws, n, t), and not empty.
+    """
+    if true.ndim not in (1, 2) or drawn.shape[1:] != true.shape or 0 in drawn.shape:
+        raise ValueError(
+            f"truth has shape {true.shape} and draws {drawn.shape}: (n,) with (n_draws, n), or (n, t) with "
+            "(n_draws, n, t) are needed"
+        )
 
 
 def _check_member_log_prob(member_log_prob: ArrayLike) -> NDArray[np.float64]:

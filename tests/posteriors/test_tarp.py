@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tarp import get_tarp_coverage
 
 from posteriors import tarp
 from posteriors.tarp import expected_coverage, reference_spread
+from posteriors.tarp_package import tarp_package_coverage
 
 
 def make_posterior(
@@ -22,29 +22,35 @@ def make_posterior(
     return draws * scale + 7, target * scale + 7
 
 
-def call_tarp_safely(draws: np.ndarray, target: np.ndarray, references: np.ndarray, bins: int) -> tuple:
-    """The package writes into its arguments and reseeds numpy's global generator."""
-    state = np.random.get_state()  # noqa: NPY002
-    try:
-        return get_tarp_coverage(
-            draws.copy(), target.copy(), references=references.copy(), num_alpha_bins=bins, norm=True, bootstrap=False
-        )
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
-
-
 @pytest.mark.parametrize("width", [1.0, 0.5])
 def test_the_curve_is_that_of_the_tarp_package_on_the_same_references(width: float) -> None:
     draws, target = make_posterior(n=300, width=width)
-    references = np.random.default_rng(1).random(target.shape)
-    theirs, edges = call_tarp_safely(draws, target, references, bins=30)
     low, high = target.min(0), target.max(0)  # the package's box
-    ours = expected_coverage(
-        (draws - low) / (high - low), (target - low) / (high - low), 1, 0, references, standardise=False
-    )
+    references = low + (high - low) * np.random.default_rng(1).random(target.shape)
+    before = draws.copy(), target.copy(), references.copy()
+    credibility, theirs = tarp_package_coverage(draws, target, references, n_levels=31)
+    for given, kept in zip((draws, target, references), before, strict=True):
+        np.testing.assert_array_equal(given, kept)
+    inside = [(values - low) / (high - low) for values in (draws, target, references)]
+    ours = expected_coverage(*inside[:2], 1, 0, inside[2], standardise=False)
     # the share of f below each of its bin edges but the last, which its histogram closes
-    curve = [(ours.f < edge - 1e-12).mean() for edge in edges[:-1]]
+    curve = [(ours.f < edge - 1e-12).mean() for edge in credibility[:-1]]
     np.testing.assert_allclose(curve, theirs[:-1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": np.zeros((30, 2))}, "truth has shape"),
+        ({"references": np.zeros((29, 3))}, "both must be"),
+        ({"target": np.zeros((30, 3))}, "column 0 has one value"),
+        ({"n_levels": 1}, "n_levels = 1"),
+    ],
+)
+def test_the_tarp_package_is_not_called_where_it_would_go_wrong(changes: dict, message: str) -> None:
+    draws, target = make_posterior(n=30, n_draws=5)
+    with pytest.raises(ValueError, match=message):
+        tarp_package_coverage(**{"draws": draws, "target": target, "references": target, **changes})
 
 
 @pytest.mark.parametrize("references", ["posterior", "uniform"])
