@@ -38,7 +38,7 @@ def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
 
 TASK = TaskCard(
     name="morphology",
-    version=1,
+    version=2,
     needs="predictions",
     metrics=_METRICS,
     score="benchmark.tasks.morphology:score",

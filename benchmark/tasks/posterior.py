@@ -31,7 +31,7 @@ def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
 
 TASK = TaskCard(
     name="posterior",
-    version=1,
+    version=2,
     needs="posterior",
     metrics=(
         "nll_mixture",

@@ -22,7 +22,7 @@ def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
 
 TASK = TaskCard(
     name="properties",
-    version=1,
+    version=2,
     needs="predictions",
     metrics=_METRICS,
     score="benchmark.tasks.properties:score",

@@ -1,7 +1,7 @@
 """How a score is computed on thousands of resamples of galaxies at once.
 
 A *moment* score is a function of weighted sums of per-galaxy statistics: all resamples of all such scores are one
-matrix product. An *order* score needs the resampled values themselves (medians). A *derived* score combines others.
+matrix product. An *order* score is a median, found in the sorted values. A *derived* score combines others.
 Each is bound to the data of one model and target; bound scores of a task share their resamples.
 """
 
@@ -45,14 +45,15 @@ class BoundMoment:
 
 @dataclass(frozen=True)
 class BoundOrder:
-    """An order score with its data: one value a galaxy (n,), +inf where not valid, and ``evaluate``.
+    """An order score with its data: one value a galaxy (n,), 0 where not valid, and what is made of them.
 
-    ``evaluate`` takes resampled values (B, n) and the number of valid ones in each row (B,).
+    ``statistic`` is a name of `posteriors.scores.order.ORDER_STATISTICS`, ``factor`` multiplies it.
     """
 
     values: Floats
     valid: NDArray[np.bool_]
-    evaluate: Callable[[Floats, NDArray[np.int64]], Floats]
+    statistic: str
+    factor: float
 
 
 @dataclass(frozen=True)
@@ -107,18 +108,20 @@ class OrderScore:
     Attributes
     ----------
     values : from y_true (m,) and y_pred (m,) of the valid galaxies to (m,).
-    evaluate : from resampled values (B, n), +inf where not valid, and valid counts (B,) to scores (B,).
+    statistic : a name of `posteriors.scores.order.ORDER_STATISTICS`.
+    factor : multiplies the statistic.
     """
 
     values: Callable[[Floats, Floats], Floats]
-    evaluate: Callable[[Floats, NDArray[np.int64]], Floats]
+    statistic: str
+    factor: float = 1.0
 
     def bind(self, y_true: ArrayLike, y_pred: ArrayLike, valid: ArrayLike | None = None) -> BoundOrder:
         """Bind to (n,) truths and predictions; arguments and errors as `MomentScore.bind`."""
         true, predicted, mask = _checked(y_true, y_pred, valid)
-        values = np.full(len(mask), np.inf)
+        values = np.zeros(len(mask))
         values[mask] = self.values(true[mask], predicted[mask])
-        return BoundOrder(values, mask, self.evaluate)
+        return BoundOrder(values, mask, self.statistic, self.factor)
 
 
 def mean_over_galaxies(values: ArrayLike, valid: ArrayLike | None = None) -> BoundMoment:
@@ -159,20 +162,6 @@ def _mean_from_sums(sums: Floats, counts: Floats) -> Floats:
         return sums[:, 0] / counts
 
 
-def _row_medians(values: Floats, n_valid: NDArray[np.int64]) -> Floats:
-    """Median of the first ``n_valid`` values in order of each row; the others are +inf."""
-    if (n_valid == values.shape[1]).all():
-        return np.median(values, axis=1)
-    ordered = np.sort(values, axis=1)
-    rows, middle = np.arange(len(values)), np.maximum(n_valid, 1)
-    return 0.5 * (ordered[rows, (middle - 1) // 2] + ordered[rows, middle // 2])
-
-
-def _row_nmad(values: Floats, n_valid: NDArray[np.int64]) -> Floats:
-    centre = _row_medians(values, n_valid)
-    return NMAD_FACTOR * _row_medians(np.abs(values - centre[:, None]), n_valid)
-
-
 def _checked(y_true: ArrayLike, y_pred: ArrayLike, valid: ArrayLike | None) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     true, predicted = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
     mask = np.ones(true.shape, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
@@ -190,8 +179,8 @@ POINT_SCORES: Mapping[str, MomentScore | OrderScore] = {
         lambda true, predicted: np.square(true - predicted)[:, None],
         lambda sums, counts: np.sqrt(np.maximum(_mean_from_sums(sums, counts), 0.0)),
     ),
-    "sigma_nmad": OrderScore(redshift_residual, _row_nmad),
-    "bias": OrderScore(redshift_residual, _row_medians),
+    "sigma_nmad": OrderScore(redshift_residual, "median_deviation", NMAD_FACTOR),
+    "bias": OrderScore(redshift_residual, "median"),
     "outlier_fraction": MomentScore(
         lambda true, predicted: (np.abs(redshift_residual(true, predicted)) > OUTLIER_LIMIT).astype(float)[:, None],
         _mean_from_sums,

@@ -1,7 +1,7 @@
 """Statistics of the posteriors beside their established peers, in one process: ``tox -e benchmark``.
 
-Each test times our function with pytest-benchmark and its peer in turn with it; ``extra_info`` holds the median ratio.
-No time is asserted.
+Each test times our function with pytest-benchmark, and then ours and the peer in turn; ``extra_info`` holds the median
+of their ratios and the ratio that is wanted. No time is asserted. Meant for one thread each, OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import statistics
 import time
 from collections.abc import Callable
 from inspect import signature
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.neighbors import KNeighborsRegressor
-from tarp import get_tarp_coverage
 
 from posteriors import expected_coverage
-from posteriors.bootstrap import shared_intervals
+from posteriors.bootstrap import shared_intervals, shared_replicates
 from posteriors.neighbours import neighbour_regression
 from posteriors.scores import POINT_SCORES, BoundScore, r2, sigma_nmad
+from posteriors.tarp_package import tarp_package_coverage
 
 PAIRS = 5
 
@@ -28,12 +29,17 @@ PAIRS = 5
 RANDOM = "rng" if "rng" in signature(stats.bootstrap).parameters else "random_state"
 
 
-def measure_beside(benchmark, ours: Callable[[], object], peer: Callable[[], object], scale: float = 1.0) -> None:
+def measure_beside(
+    benchmark, ours: Callable[[], object], peer: Callable[[], object], wanted: float, scale: float = 1.0
+) -> None:
     """Time ours, and ours and the peer in turn; ``scale`` multiplies the peer's time where it did part of the work."""
     benchmark.pedantic(ours, rounds=PAIRS, warmup_rounds=1)
     pairs = [(_seconds(ours), scale * _seconds(peer)) for _ in range(PAIRS)]
+    ratios = [theirs / mine for mine, theirs in pairs]
     benchmark.extra_info["peer_seconds"] = round(statistics.median(theirs for _, theirs in pairs), 4)
-    benchmark.extra_info["peer_over_ours"] = round(statistics.median(theirs / mine for mine, theirs in pairs), 2)
+    benchmark.extra_info["peer_over_ours"] = round(statistics.median(ratios), 2)
+    benchmark.extra_info["range"] = [round(min(ratios), 2), round(max(ratios), 2)]
+    benchmark.extra_info["wanted"] = wanted
 
 
 def _seconds(function: Callable[[], object]) -> float:
@@ -48,16 +54,21 @@ def test_expected_coverage_beside_tarp(benchmark, dtype: type) -> None:
     rng = np.random.default_rng(0)
     draws, target = rng.normal(size=(1_000, 400, 5)), rng.normal(size=(400, 5))
     references = rng.random((400, 5))
+    low, high = target.min(0), target.max(0)
+    points = low + (high - low) * references
+    credibility, ecp = tarp_package_coverage(draws, target, points)
+    box = [(values - low) / (high - low) for values in (draws, target)]
+    f = expected_coverage(*box, references=references, standardise=False).f
+    np.testing.assert_allclose([(f < level - 1e-12).mean() for level in credibility[:-1]], ecp[:-1], atol=1e-12)
     ours = draws.astype(dtype)
     share = 10  # of the package's 100 resamples are run, each costs the same
 
     def peer() -> None:
-        state = np.random.get_state()  # noqa: NPY002
         for _ in range(share):
-            get_tarp_coverage(draws.copy(), target.copy(), references=references, norm=True, bootstrap=False)
-        np.random.set_state(state)  # noqa: NPY002
+            tarp_package_coverage(draws, target, points)
 
-    measure_beside(benchmark, lambda: expected_coverage(ours, target, n_bootstrap=100), peer, scale=100 / share)
+    wanted = {np.float64: 120, np.float32: 300}[dtype]
+    measure_beside(benchmark, lambda: expected_coverage(ours, target, n_bootstrap=100), peer, wanted, 100 / share)
 
 
 def test_shared_r2_intervals_beside_scipy(benchmark) -> None:
@@ -74,22 +85,28 @@ def test_shared_r2_intervals_beside_scipy(benchmark) -> None:
         benchmark,
         lambda: shared_intervals(scores, n=4_000),
         lambda: _scipy_interval(_r2_of_rows, y[0], predicted[0, 0]),
+        wanted=200,
         scale=len(scores),
     )
 
 
-@pytest.mark.parametrize("name", ["r2", "sigma_nmad"])
-def test_a_single_interval_beside_scipy(benchmark, name: str) -> None:
-    """One score at n = 4,000 and 10,000 resamples."""
+@pytest.mark.parametrize(("name", "n", "wanted"), [("r2", 4_000, 2.5), ("sigma_nmad", 20_000, 8)])
+def test_a_single_interval_beside_scipy(benchmark, name: str, n: int, wanted: float) -> None:
+    """One score with 10,000 resamples; the law of the replicates is that of scipy's."""
     rng = np.random.default_rng(0)
-    z = rng.uniform(0, 1, 4_000)
-    predicted = z + 0.05 * rng.normal(size=4_000)
+    z = rng.uniform(0, 1, n)
+    predicted = z + 0.05 * rng.normal(size=n)
     function = {"r2": _r2_of_rows, "sigma_nmad": _nmad_of_rows}[name]
     assert function(z, predicted) == pytest.approx({"r2": r2, "sigma_nmad": sigma_nmad}[name](z, predicted))
+    theirs = _scipy_interval(function, z, predicted).bootstrap_distribution
+    _, ours = shared_replicates({name: POINT_SCORES[name].bind(z, predicted)}, n=n)
+    # two samples of 10,000 from one law: one in a thousand is rejected
+    assert stats.ks_2samp(theirs, ours[name]).pvalue > 1e-3
     measure_beside(
         benchmark,
-        lambda: shared_intervals({name: POINT_SCORES[name].bind(z, predicted)}, n=4_000),
+        lambda: shared_intervals({name: POINT_SCORES[name].bind(z, predicted)}, n=n),
         lambda: _scipy_interval(function, z, predicted),
+        wanted,
     )
 
 
@@ -103,10 +120,15 @@ def test_neighbour_regression_beside_scikit_learn(benchmark, n_targets: int) -> 
         for column in range(n_targets):
             KNeighborsRegressor(64, weights="distance", algorithm="brute").fit(rows, target[:, column]).predict(queries)
 
-    measure_beside(benchmark, lambda: neighbour_regression(rows, target[:, :n_targets], queries, 64), peer)
+    measure_beside(
+        benchmark,
+        lambda: neighbour_regression(rows, target[:, :n_targets], queries, 64),
+        peer,
+        {1: 1.6, 5: 7}[n_targets],
+    )
 
 
-def _scipy_interval(function: Callable[..., object], y: np.ndarray, predicted: np.ndarray) -> object:
+def _scipy_interval(function: Callable[..., object], y: np.ndarray, predicted: np.ndarray) -> Any:
     return stats.bootstrap(
         (y, predicted),
         function,
