@@ -113,6 +113,7 @@ class Posterior:
     draws : (n_draws, n, t) float32 in the targets' units.
     member_log_prob : (members, n) nats in the targets' units; None where only draws are known.
     log_jacobian : nats to add for z-scored targets; None where only draws are known.
+    ess : (n,) effective sample size behind the draws of each galaxy; None where they are independent.
     """
 
     target_id: NDArray[np.int64]
@@ -121,6 +122,7 @@ class Posterior:
     draws: NDArray[np.float32]
     member_log_prob: NDArray[np.float64] | None = None
     log_jacobian: float | None = None
+    ess: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.draws.ndim != 3 or self.draws.shape[1:] != self.truth.shape:
@@ -141,6 +143,8 @@ class Posterior:
         }
         if self.member_log_prob is not None:
             arrays |= {"member_log_prob": self.member_log_prob, "log_jacobian": np.float64(self.log_jacobian or 0.0)}
+        if self.ess is not None:
+            arrays["ess"] = self.ess
 
         def save(temporary: Path) -> None:
             with temporary.open("wb") as stream:
@@ -153,7 +157,7 @@ class Posterior:
     def read(cls, path: Path) -> Posterior:
         """The inverse of `write`."""
         with np.load(path, allow_pickle=False) as arrays:
-            known = "member_log_prob" in arrays
+            known, weighted = "member_log_prob" in arrays, "ess" in arrays
             return cls(
                 arrays["target_id"],
                 [str(name) for name in arrays["targets"]],
@@ -161,6 +165,7 @@ class Posterior:
                 arrays["draws"].transpose(1, 0, 2),
                 arrays["member_log_prob"] if known else None,
                 float(arrays["log_jacobian"]) if known else None,
+                arrays["ess"] if weighted else None,
             )
 
     def select(self, names: Sequence[str]) -> Posterior:
@@ -174,4 +179,5 @@ class Posterior:
             self.draws[:, :, columns],
             self.member_log_prob if joint else None,
             self.log_jacobian if joint else None,
+            self.ess,
         )

@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 
 from benchmark.artefacts import write_weights
 from benchmark.config import RunConfig
-from benchmark.contracts import Encoder, GalaxybenchError, InputArray, ModelCard, SupervisedModel, UsageError
+from benchmark.contracts import (
+    Encoder,
+    GalaxybenchError,
+    InputArray,
+    ModelCard,
+    ReferenceModel,
+    SupervisedModel,
+    UsageError,
+)
 from benchmark.data.views import ImageView, PhotometryView, SpectrumView
 from benchmark.registry import resolve
 
@@ -33,7 +41,15 @@ TOLERANCE = 1e-5
 
 _N_TRAIN, _N_VALIDATION, _N_TEST = 80, 30, 17
 _WAVE_ANGSTROM: NDArray[np.float64] = 3600.0 + 4.0 * np.arange(1557, dtype=np.float64)
-_PROBES = {"encoder": {"knn", "linear", "mlp", "flow"}, "supervised": {"supervised", "flow"}}
+_PROBES = {
+    "encoder": {"knn", "linear", "mlp", "flow"},
+    "supervised": {"supervised", "flow"},
+    "reference": {"reference"},
+}
+
+
+_PROTOCOLS: dict[str, type] = {"encoder": Encoder, "supervised": SupervisedModel, "reference": ReferenceModel}
+_FLAVOUR, _NAMES = "south", ("z", "log10_mstar", "t_age_gyr")  # for models that know the simulator
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,8 @@ class _Trial:
         model = self.build()
         if self.card.kind == "encoder":
             model.fit(self.train, seed=seed)
+        elif self.card.kind == "reference":
+            model.prepare(_FLAVOUR, seed=seed)
         else:
             target, held_out = (
                 _targets(n, n_targets, label_seed + number) for number, n in enumerate((_N_TRAIN, _N_VALIDATION))
@@ -113,8 +131,10 @@ class _Trial:
         return self.fit()
 
     def output(self, model: Any, rows: InputArray | None = None) -> NDArray:
-        call = model.embed if self.card.kind == "encoder" else model.predict
-        return call(self.test if rows is None else rows)
+        galaxies = self.test if rows is None else rows
+        if self.card.kind == "reference":
+            return model.predict(galaxies, _NAMES, seed=0)
+        return (model.embed if self.card.kind == "encoder" else model.predict)(galaxies)
 
 
 def _mock(card: ModelCard, n: int, seed: int) -> InputArray:
@@ -197,7 +217,7 @@ def _card(trial: _Trial) -> str:
 
 
 def _factory(trial: _Trial) -> str:
-    protocol = Encoder if trial.card.kind == "encoder" else SupervisedModel
+    protocol = _PROTOCOLS[trial.card.kind]
     for overrides in ({}, *trial.card.recipes.values()):
         model = resolve(trial.card.factory)(**{**trial.options, **overrides})
         promised = [name for name in dir(protocol) if not name.startswith("_")]
@@ -215,6 +235,15 @@ def _prediction_shape(trial: _Trial) -> str:
         predicted = trial.output(trial.fit(n_targets=n_targets))
         _require_table(predicted, _N_TEST, f"prediction of {n_targets} targets", np.float64, n_targets)
     return f"{predicted.shape} {predicted.dtype}"
+
+
+def _reference_shape(trial: _Trial) -> str:
+    draws, ess = trial.model.draw(trial.test, _NAMES, n_draws=20, seed=0)
+    wanted = (20, _N_TEST, len(_NAMES))
+    _require(draws.shape == wanted, f"draws have shape {draws.shape}: must be {wanted}")
+    _require_finite(draws, "draws")
+    _require(ess.shape == (_N_TEST,) and bool((ess > 0).all()), "effective sample sizes: must be (n,) above 0")
+    return _require_table(trial.output(trial.model), _N_TEST, "posterior means", np.float64, len(_NAMES))
 
 
 def _finite(trial: _Trial) -> str:
@@ -354,6 +383,7 @@ _CHECKS: dict[str, tuple[tuple[str, Check], ...]] = {
         ("context", _context),
         ("context without labels", _context_without_labels),
     ),
+    "reference": (("shape", _reference_shape), ("finite", _finite), ("state round trip", _state)),
 }
 _COMMON_CHECKS: tuple[tuple[str, Check], ...] = (
     ("same seed", _same_seed),

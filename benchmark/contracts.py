@@ -6,7 +6,7 @@ Everything here is light: the standard library and type hints, no torch, no pand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -31,6 +31,7 @@ __all__ = [
     "Probe",
     "Progress",
     "Reference",
+    "ReferenceModel",
     "Regressor",
     "Score",
     "Split",
@@ -45,7 +46,7 @@ Modality = Literal["photometry", "image", "spectrum", "image+spectrum", "none"]
 Split = Literal["train", "validation", "test", "unlabelled"]
 ImageUnit = Literal["display", "flux"]
 Labels = Literal["targets", "votes"]
-Probe = Literal["knn", "linear", "mlp", "flow", "supervised"]
+Probe = Literal["knn", "linear", "mlp", "flow", "supervised", "reference"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while long work goes on; the default everywhere is silence."""
@@ -122,9 +123,11 @@ class ModelCard:
     ----------
     name : name on the board and on the command line.
     modality : what the model reads.
-    factory : ``"module:attribute"`` of a callable that returns an `Encoder` (``kind="encoder"``) or a
-        `SupervisedModel` (``kind="supervised"``); called with the keyword arguments of ``options[preset]``.
-    kind : ``encoder`` (gives an embedding, every head is tried on it) or ``supervised`` (predicts by itself).
+    factory : ``"module:attribute"`` of a callable that returns an `Encoder` (``kind="encoder"``), a
+        `SupervisedModel` (``kind="supervised"``) or a `ReferenceModel` (``kind="reference"``); called with the keyword
+        arguments of ``options[preset]``.
+    kind : ``encoder`` (gives an embedding, every head is tried on it), ``supervised`` (predicts by itself) or
+        ``reference`` (knows how galaxies were simulated and learns nothing: the ceiling of its modality).
     probes : the probes that apply.
     summary : one line.
     revision : raised whenever the numbers of the model may move; enters every key.
@@ -138,7 +141,7 @@ class ModelCard:
     name: str
     modality: Modality
     factory: str
-    kind: Literal["encoder", "supervised"]
+    kind: Literal["encoder", "supervised", "reference"]
     probes: tuple[Probe, ...]
     summary: str
     revision: int = 1
@@ -214,6 +217,37 @@ class SupervisedModel(Regressor, Protocol):
 
     def context(self, inputs: InputArray) -> NDArray[np.float32]:
         """What a posterior is conditioned on, (n, c), finite; it must not have seen any label."""
+        ...
+
+
+@runtime_checkable
+class ReferenceModel(Protocol):
+    """A posterior that follows from how a survey was simulated; no galaxy of the survey teaches it anything."""
+
+    def prepare(self, flavour: str, *, seed: int) -> None:
+        """Make whatever is needed for surveys of a flavour of the simulator."""
+        ...
+
+    def state(self) -> dict[str, NDArray]:
+        """What was made, as named arrays."""
+        ...
+
+    def load_state(self, state: Mapping[str, NDArray]) -> None:
+        """The inverse of `state`."""
+        ...
+
+    def predict(self, inputs: InputArray, names: Sequence[str], *, seed: int) -> NDArray[np.float64]:
+        """Posterior means (n, t) of the targets of these names, in their units, never NaN."""
+        ...
+
+    def draw(
+        self, inputs: InputArray, names: Sequence[str], *, n_draws: int, seed: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Draws (n_draws, n, t), equally probable, and the effective sample size (n,) behind those of each galaxy."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """What a record says of it."""
         ...
 
 

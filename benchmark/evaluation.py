@@ -76,6 +76,9 @@ class RunSummary:
             self.reasons[outcome.id] = outcome.reason
 
 
+_OWN = ("supervised", "reference")  # what models give by themselves; no head stands for it
+_SIMULATOR = "benchmark.simulator:build_survey"
+
 Listener = Callable[[Started | Outcome], None]
 
 
@@ -84,14 +87,15 @@ def choose(
 ) -> tuple[list[ModelCard], list[TaskCard], list[HeadCard], bool]:
     """Cards by name, near misses suggested; the flag says whether models' own predictions are wanted too.
 
-    ``probes`` may hold ``supervised``, which no head stands for: it keeps the supervised models' predictions.
+    ``probes`` may hold ``supervised`` or ``reference``, for which no head stands: either keeps what models give by
+    themselves.
     """
     cards = list(MODELS) if [name.lower() for name in models] == ["all"] else [MODELS[name] for name in models]
     task_cards = [TASKS[name] for name in tasks] if tasks else list(TASKS)
     if probes is None:
         return cards, task_cards, list(HEADS), True
-    heads = [HEADS[name] for name in probes if name.lower() != "supervised"]
-    return cards, task_cards, heads, any(name.lower() == "supervised" for name in probes)
+    heads = [HEADS[name] for name in probes if name.lower() not in _OWN]
+    return cards, task_cards, heads, any(name.lower() in _OWN for name in probes)
 
 
 def named_survey_folder(card: SurveyCard, n_galaxies: int, seed: int = 0) -> Path:
@@ -135,15 +139,26 @@ def open_survey(name: str, preset: str, n_galaxies: int | None = None, progress:
 def foreseen_facts(card: SurveyCard, n_galaxies: int) -> SurveyFacts:
     """Facts of a named survey that is not built yet, for a plan of what would be done."""
     votes = resolve(card.votes) if card.votes else {}
-    return SurveyFacts(card.name, card.version, "", card.modalities, resolve(card.targets), n_galaxies, votes)
+    targets = resolve(card.targets)
+    flavour = _flavour(card.name, card.version)
+    return SurveyFacts(card.name, card.version, "", card.modalities, targets, n_galaxies, votes, flavour)
 
 
 def survey_facts(survey: Survey) -> SurveyFacts:
     """What a plan needs to know of a survey."""
-    info = survey.info
+    info, targets = survey.info, survey.numeric_targets
+    flavour = _flavour(info.name, info.version) if info.simulated else ""
     return SurveyFacts(
-        info.name, info.version, survey.digest, survey.modalities, survey.numeric_targets, survey.n_galaxies, info.votes
+        info.name, info.version, survey.digest, survey.modalities, targets, survey.n_galaxies, info.votes, flavour
     )
+
+
+def _flavour(name: str, version: str) -> str:
+    """The flavour in which this version of the simulator builds surveys of a name; empty for other surveys."""
+    for card in SURVEYS:
+        if (card.name, card.version, card.build) == (name, version, _SIMULATOR):
+            return str(card.options.get("flavour", "south"))
+    return ""
 
 
 def plan_foreign(

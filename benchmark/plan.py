@@ -20,12 +20,17 @@ __all__ = ["Cell", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_
 
 CellKind = Literal["train", "embed", "predict", "score"]
 
+_REFERENCE_SECONDS = 35.0  # for the 10^6 candidates of a pool
 _ENCODER_SEED = 0  # an encoder is one model whatever the probe's seed: --seed and --seeds vary probes
 
 
 @dataclass(frozen=True)
 class SurveyFacts:
-    """What a plan needs to know of a survey; ``digest`` is empty for a survey that is not built yet."""
+    """What a plan needs to know of a survey.
+
+    ``digest`` is empty for a survey that is not built yet; ``flavour`` is that of this version of the simulator by
+    which it was made, empty for all others.
+    """
 
     name: str
     version: str
@@ -34,6 +39,7 @@ class SurveyFacts:
     targets: tuple[Target, ...]
     n_galaxies: int
     votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    flavour: str = ""
 
     def labels(self, kind: Labels) -> tuple[Target, ...]:
         """What a probe can learn: the targets, or a column ``<question>_<answer>`` for every answer of the votes."""
@@ -142,23 +148,24 @@ def plan_models(
     survey : facts of the survey.
     models, tasks, heads : what to run; a model takes the probes that its card names.
     config : preset, recipe, seeds and options.
-    supervised : whether supervised models' own predictions are wanted.
+    supervised : whether what models give by themselves is wanted: predictions of supervised ones, the reference.
     sources : model name -> sha256 of the plugin file it came from.
     """
     builder = _Builder(survey, config)
     absent: list[NotApplicable] = []
     for card in models:
-        lacking = _lacking_modality(card.modality, survey.modalities)
+        lacking = _lacking(card, survey)
         for task in tasks:
-            if lacking or not task.targets(survey.labels(task.labels)):
-                reason = f"survey '{survey.name}' " + (f"has no {lacking}" if lacking else task.reason)
+            if reason := _absence(card, task, survey, lacking):
                 absent.append(NotApplicable(card.name, card.modality, task.name, task.version, reason))
         if lacking:
             continue
         facts = _model_facts(card, config, (sources or {}).get(card.name))
         embedding = _embedding_cell(builder, card, facts) if card.kind == "encoder" else None
         for probe in card.probes:
-            if probe == "supervised" and supervised:
+            if probe == "reference" and supervised:
+                _add_reference(builder, card, facts, tasks)
+            elif probe == "supervised" and supervised:
                 _add_probe(builder, card.modality, facts, None, None, tasks)
             elif head := next((head for head in heads if head.name == probe), None):
                 _add_probe(builder, card.modality, facts, head, embedding, tasks)
@@ -202,6 +209,16 @@ def _embedding_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any]) -
     return builder.add("embed", settings, labels, needs, 1 + 2 * size)
 
 
+def _add_reference(builder: _Builder, card: ModelCard, facts: dict[str, Any], tasks: Sequence[TaskCard]) -> None:
+    """Predictions and a posterior of a model that learns nothing from the survey, and the scores of each."""
+    settings = {"model": facts, "seed": _ENCODER_SEED, "flavour": builder.survey.flavour}
+    prepared = builder.add("train", settings, {"model": card.name, "modality": card.modality}, (), _REFERENCE_SECONDS)
+    kinds: tuple[Literal["predictions", "posterior"], ...] = ("predictions", "posterior")
+    for produces in kinds:
+        wanted = [task for task in tasks if task.labels == "targets"]
+        _add_fits(builder, card.modality, facts, None, prepared, wanted, "targets", None, produces)
+
+
 def _add_probe(
     builder: _Builder,
     modality: str | None,
@@ -227,14 +244,19 @@ def _add_fits(
     tasks: Sequence[TaskCard],
     learned: Labels,
     more_labels: Mapping[str, Any] | None,
+    reference: Literal["predictions", "posterior"] | None = None,
 ) -> None:
-    """The fits of one probe to one kind of labels, for every seed, and the scores of each by ``tasks``."""
+    """The fits of one probe to one kind of labels, for every seed, and the scores of each by ``tasks``.
+
+    ``reference`` says what a model gives that learns from no label; ``embedding`` is then the cell that prepared it.
+    """
     config, targets = builder.config, builder.survey.labels(learned)
-    produces = head.produces if head else "predictions"
+    produces = reference or (head.produces if head else "predictions")
     names = [target.name for target in targets if produces == "predictions" or target.joint]
     if not names or not any(task.needs == produces and task.targets(targets) for task in tasks):
         return
-    settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces, "n_labels": config.n_labels}
+    settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces}
+    settings["n_labels"] = None if reference else config.n_labels
     if learned != "targets":
         settings["labels"] = learned
     if head:
@@ -244,7 +266,7 @@ def _add_fits(
         settings["probe"] = {"name": head.name, "factory": head.factory, "version": head.version, "options": options}
     if produces == "posterior":
         settings["n_draws"] = PRESETS[config.preset].n_draws
-    probe: Probe = head.name if head else "supervised"
+    probe: Probe = head.name if head else "reference" if reference else "supervised"
     for seed in config.seeds:
         labels = {"model": facts["name"], "modality": modality, "probe": probe, "seed": seed, **(more_labels or {})}
         predicted = builder.add(
@@ -311,9 +333,23 @@ def _options(
     return {**presets.get(config.preset, {}), **recipes.get(config.recipe, {})}
 
 
-def _lacking_modality(modality: Modality, present: Sequence[Modality]) -> str:
-    parts = () if modality == "none" else modality.split("+")
-    return " and ".join(part for part in parts if part not in present)
+def _absence(card: ModelCard, task: TaskCard, survey: SurveyFacts, lacking: str) -> str:
+    """Why a model has no score on a task; empty where it can have one."""
+    if lacking or not task.targets(survey.labels(task.labels)):
+        return f"survey '{survey.name}' {lacking or task.reason}"
+    if card.kind == "reference" and task.labels != "targets":
+        return f"{card.name} knows physical targets only, no {task.labels}"
+    return ""
+
+
+def _lacking(card: ModelCard, survey: SurveyFacts) -> str:
+    """Why a model can make nothing of a survey; empty where it can."""
+    parts = () if card.modality == "none" else card.modality.split("+")
+    if absent := " and ".join(part for part in parts if part not in survey.modalities):
+        return f"has no {absent}"
+    if card.kind == "reference" and not survey.flavour:
+        return "was not made by this version of the simulator, which alone knows its prior and errors"
+    return ""
 
 
 def _predict_seconds(produces: str, n_galaxies: int) -> float:

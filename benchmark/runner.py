@@ -81,10 +81,13 @@ def _survey(folder: str, digest: str) -> Survey:
 
 
 def _train(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
-    encoder = _model(cell)
-    encoder.fit(_inputs(cell, survey, survey.rows("train", "unlabelled")), seed=cell["settings"]["seed"])
+    model, seed = _model(cell), cell["settings"]["seed"]
+    if cell["settings"]["model"]["kind"] == "reference":
+        model.prepare(cell["settings"]["flavour"], seed=seed)
+    else:
+        model.fit(_inputs(cell, survey, survey.rows("train", "unlabelled")), seed=seed)
     path = store.path("models", f"{cell['name']}.safetensors")
-    write_weights(path, encoder.state(), {"model": json.dumps(cell["settings"]["model"], sort_keys=True)})
+    write_weights(path, model.state(), {"model": json.dumps(cell["settings"]["model"], sort_keys=True)})
     return {"artefacts": [store.artefact(path)]}
 
 
@@ -120,6 +123,8 @@ def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str,
     if "file" in settings["model"] and not cell["needs"]:
         result = foreign.read_result(Path(cell["labels"]["path"]), settings["model"]["file"]["content"], survey, names)
         extra: dict[str, Any] = {}
+    elif settings["model"].get("kind") == "reference":
+        result, extra = _consult(cell, survey, store, names, test)
     else:
         result, extra = _fit_and_predict(cell, survey, store, names, test)
     known: dict[str, Any] = {"target_id": target_id, "names": names, "truth": truth}
@@ -172,6 +177,24 @@ def _fit_and_predict(
         "log_jacobian": model.log_jacobian,
     }
     return result, facts | {"artefacts": [store.artefact(weights)], "details": model.facts()}
+
+
+def _consult(
+    cell: Mapping[str, Any], survey: Survey, store: Store, names: list[str], test: NDArray[np.int64]
+) -> tuple[Any, dict[str, Any]]:
+    """What a model that learns nothing from the survey says of its test rows."""
+    from safetensors.numpy import load_file
+
+    settings, model = cell["settings"], _model(cell)
+    model.load_state(load_file(store.checked_artefact(cell["needs"][0])))
+    galaxies = _inputs(cell, survey, test)
+    result: Any
+    if settings["produces"] == "posterior":
+        draws, ess = model.draw(galaxies, names, n_draws=settings["n_draws"], seed=settings["seed"])
+        result = {"draws": draws, "ess": ess}
+    else:
+        result = model.predict(galaxies, names, seed=settings["seed"])
+    return result, {"n_labels": None, "details": model.facts()}
 
 
 def _score(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:

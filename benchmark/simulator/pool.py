@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from benchmark.contracts import GalaxybenchError, Progress, UsageError
 from benchmark.simulator import labels, photometry, selection
@@ -72,6 +73,11 @@ class Pool:
         rows = slice(which, None, 2)
         parts = {name: getattr(self, name)[rows] for name in _ARRAYS}
         return replace(self, n_candidates=self.n_candidates // 2, **parts)
+
+    def side_by_side(self) -> Pool:
+        """The same galaxies, alike ones next to each other in memory, where they are found twice as fast."""
+        order = cKDTree(np.log(self.flux)).indices
+        return replace(self, **{name: getattr(self, name)[order] for name in _ARRAYS})
 
     def state(self) -> dict[str, NDArray]:
         """Its arrays by name."""

@@ -40,9 +40,9 @@ FEW_EFFECTIVE = 50
 """Effective draws below which a galaxy's posterior is called poorly determined."""
 
 SHIFT_PER_DEX = {"log10_mstar": 1.0, "log10_mstar_provabgs": 1.0, "ssfr_astroclip": LN10}  # the others are intensive
-REACH_SIGMA = 5.0  # of a colour; beyond it a galaxy has 4e-6 of the likelihood of one that agrees
+REACH_SIGMA = 4.5  # of a colour; beyond it a galaxy has 4e-5 of the likelihood of one that agrees
 LEAST_NEIGHBOURS, MOST_NEIGHBOURS = 16, 20_000
-NEGLIGIBLE = 15.0  # nats below a galaxy's best pool member
+NEGLIGIBLE = 12.0  # nats below a galaxy's best pool member
 WIDER = 1.1  # of the proposals of s than the likelihood: weights stay bounded
 
 
@@ -111,6 +111,7 @@ def reference_posterior(
     names = tuple(targets) if targets is not None else tuple(t.name for t in labels.TARGETS if t.joint)
     magnitude = np.asarray(photometry, dtype=np.float64)
     _check(magnitude, names, pool, n_draws, mass_width_dex)
+    pool = pool.side_by_side()
     wanted = pool.target[:, [pool.names.index(name) for name in names]]
     shift = np.array([SHIFT_PER_DEX.get(name, 0.0) for name in names]) / LN10
     stratum, order = _common_numbers(seed, len(pool), n_draws)
@@ -256,7 +257,7 @@ class _Neighbours:
         member = np.array(self.tree.query_ball_point(place, reach, p=np.inf, return_sorted=True), dtype=np.intp)
         if len(member) < len(nearest):
             member = np.union1d(member, nearest)
-        member = member[:: -(-len(member) // MOST_NEIGHBOURS)]  # members are in no order: every third is fair
+        member = member[:: -(-len(member) // MOST_NEIGHBOURS)]  # every third of those next to each other is fair
         light, n_bands = self.light[member], len(log_flux)
         return member, log_flux - light[:, :n_bands], light[:, n_bands:]
 

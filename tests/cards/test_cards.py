@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 import benchmark.cards
-from benchmark.contracts import Encoder, ModelCard, SupervisedModel
+from benchmark.contracts import Encoder, ModelCard, ReferenceModel, SupervisedModel
 
 CARDS: dict[str, ModelCard] = {
     card.name: card
@@ -114,6 +114,7 @@ def test_the_board_has_the_models_of_the_public_surface() -> None:
         "ImagePixels",
         "PhotometryMLP",
         "RandomViT",
+        "ReferencePosterior",
         "SpectrumPCA",
         "SpectrumZscanPCA",
     ]
@@ -140,9 +141,13 @@ def test_a_card_states_its_facts(name: str) -> None:
     assert card.revision >= 1
     assert set(card.options) == set(PRESETS)
     assert set(card.recipes) <= {"paper", "code"}
-    allowed = {"encoder": {"knn", "linear", "mlp", "flow"}, "supervised": {"supervised", "flow"}}[card.kind]
+    allowed = {
+        "encoder": {"knn", "linear", "mlp", "flow"},
+        "supervised": {"supervised", "flow"},
+        "reference": {"reference"},
+    }
     assert card.probes
-    assert set(card.probes) <= allowed
+    assert set(card.probes) <= allowed[card.kind]
     for reference in card.references:
         assert reference.identifier.startswith(("arXiv:", "doi:", "https://"))
 
@@ -152,7 +157,8 @@ def test_a_card_states_its_facts(name: str) -> None:
 @pytest.mark.parametrize("recipe", [None, "paper", "code"])
 def test_the_options_of_a_card_are_those_of_its_factory(name: str, preset: str, recipe: str | None) -> None:
     model = build(name, preset, recipe)
-    assert isinstance(model, Encoder if CARDS[name].kind == "encoder" else SupervisedModel)
+    protocols = {"encoder": Encoder, "supervised": SupervisedModel, "reference": ReferenceModel}
+    assert isinstance(model, protocols[CARDS[name].kind])
 
 
 @pytest.mark.parametrize("name", CARDS)

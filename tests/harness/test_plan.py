@@ -313,3 +313,33 @@ def test_a_file_enters_at_the_seam_of_its_content(content: str, expected: set[st
 def test_a_setting_that_is_not_allowed_is_bad_usage(given: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         RunConfig(**given)  # type: ignore[arg-type]
+
+
+CEILING = ModelCard(
+    "Ceiling", "photometry", "m:Ceiling", "reference", ("reference",), "s", options={"laptop": {"n": 9}}
+)
+
+
+def test_a_reference_is_prepared_once_and_gives_predictions_and_a_posterior_without_labels() -> None:
+    simulated = replace(SURVEY, flavour="south")
+    made = plan_models(simulated, [CEILING], TASKS, HEADS, RunConfig(n_labels=100))
+    by_kind = {kind: [cell for cell in made.cells if cell.kind == kind] for kind in ("train", "predict", "score")}
+    (prepared,) = by_kind["train"]
+    assert prepared.settings["flavour"] == "south"
+    assert [cell.needs for cell in by_kind["predict"]] == [(prepared.name,)] * 2
+    assert {cell.settings["produces"] for cell in by_kind["predict"]} == {"predictions", "posterior"}
+    assert {cell.settings["n_labels"] for cell in by_kind["predict"]} == {None}
+    assert {cell.labels["task"] for cell in by_kind["score"]} == {"redshift", "properties", "posterior"}
+    assert {cell.labels["probe"] for cell in by_kind["score"]} == {"reference"}
+    other = plan_models(replace(SURVEY, flavour="deep"), [CEILING], TASKS, HEADS, RunConfig())
+    assert {cell.key for cell in other.cells}.isdisjoint(cell.key for cell in made.cells)
+
+
+def test_a_reference_does_not_apply_where_the_simulator_is_not_known() -> None:
+    made = plan_models(SURVEY, [CEILING], TASKS, HEADS, RunConfig())
+    assert made.cells == ()
+    assert {entry.task for entry in made.not_applicable} == {"redshift", "properties", "posterior"}
+    assert all("was not made by this version of the simulator" in entry.reason for entry in made.not_applicable)
+    assert not plan_models(
+        replace(SURVEY, flavour="south"), [CEILING], TASKS, HEADS, RunConfig(), supervised=False
+    ).cells

@@ -1,0 +1,88 @@
+"""The reference posterior as a row of the board."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark import evaluate
+from benchmark.artefacts import Posterior
+from benchmark.config import RunConfig
+from benchmark.contracts import GalaxybenchError
+from benchmark.data import Survey
+from benchmark.evaluation import foreseen_facts, survey_facts
+from benchmark.registry import SURVEYS
+from benchmark.simulator import build_survey
+from benchmark.simulator.ceiling import ReferencePosterior
+
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    return build_survey(tmp_path_factory.mktemp("surveys") / "simulated", 450, 7, modalities=("photometry",))
+
+
+@pytest.fixture(scope="module")
+def records(survey: Survey, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records]:
+    out = tmp_path_factory.mktemp("runs") / "out"
+    config = RunConfig(preset="smoke")
+    models = ["ReferencePosterior", "Constant"]
+    return out, evaluate(models, survey.folder, probes=["reference"], config=config, out=out)
+
+
+def _scores(records: Records, model: str, task: str) -> dict[tuple[str, str], dict[str, Any]]:
+    (record,) = [r for r in records if r["model"]["name"] == model and r["task"]["name"] == task and r["scores"]]
+    return {(score["metric"], score["target"]): score for score in record["scores"]}
+
+
+def test_it_is_scored_as_predictions_and_as_a_posterior_from_no_label(records: tuple[Path, Records]) -> None:
+    ours = [r for r in records[1] if r["model"]["name"] == "ReferencePosterior" and r["status"] == "done"]
+    assert {r["task"]["name"] for r in ours} == {"redshift", "properties", "posterior"}
+    assert {r["probe"] for r in ours} == {"reference"}
+    assert {r["n_labels"] for r in ours} == {None}
+
+
+def test_it_is_far_above_the_floor_and_calibrated(records: tuple[Path, Records]) -> None:
+    properties, posterior = (_scores(records[1], "ReferencePosterior", task) for task in ("properties", "posterior"))
+    assert properties["r2", "mean"]["value"] > 0.45
+    assert properties["r2", "log10_mstar_provabgs"]["value"] > 0.45
+    assert posterior["crps", "z"]["value"] < 0.75 * posterior["crps", "z"]["floor"]
+    assert posterior["tarp_p", "joint"]["value"] > 0.001
+    low, high = (posterior["coverage_68", "mean"][end] for end in ("ci_low", "ci_high"))
+    assert low - 0.06 < 0.68 < high + 0.06  # 90 galaxies, and few effective draws in the smoke preset
+    assert ("nll_mixture", "joint") not in posterior  # no joint density is claimed from draws
+
+
+def test_the_record_says_how_well_the_posterior_is_determined(records: tuple[Path, Records]) -> None:
+    made = [json.loads(path.read_text()) for path in (records[0] / "records").glob("predict-referenceposterior*")]
+    assert {record["config"]["produces"] for record in made} == {"predictions", "posterior"}
+    for record in made:
+        assert record["details"]["n_candidates"] == 50_000
+        assert 10 < record["details"]["ess_50"] < 100
+        assert record["details"]["n_ess_below_50"] > 0
+    (draws,) = [p for p in (records[0] / "outputs").iterdir() if p.suffix == ".npz" and "reference" in p.name]
+    read = Posterior.read(draws)
+    assert read.ess is not None
+    assert read.ess.shape == read.target_id.shape
+    assert read.select(["z"]).ess is read.ess
+
+
+def test_it_is_for_surveys_of_this_version_of_the_simulator_only(survey: Survey, tiny: Survey) -> None:
+    assert survey_facts(survey).flavour == "south"
+    assert survey_facts(tiny).flavour == ""
+    older = Survey(survey.folder, replace(survey.info, version="0"))
+    assert survey_facts(older).flavour == ""
+    real = Survey(survey.folder, replace(survey.info, simulated=False))
+    assert survey_facts(real).flavour == ""
+    assert foreseen_facts(SURVEYS["simulated"], 1000).flavour == "south"
+
+
+def test_a_model_that_has_no_pool_says_so() -> None:
+    with pytest.raises(GalaxybenchError, match="no pool yet: call prepare first"):
+        ReferencePosterior(1000).draw(np.zeros((2, 3), np.float32), ["z"], n_draws=5, seed=0)
