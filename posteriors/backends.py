@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from posteriors.config import FlowEnsembleConfig
-from posteriors.flows import ConditionalFlow, Flow
+from posteriors.flows import ConditionalFlow, Flow, make_flow
 from posteriors.stacked import FlowStack
-from posteriors.stacked_layout import depth
 from posteriors.stacked_training import train_stack
 from posteriors.training import Diverged, Rows, TrainedMember, train_member
 
-__all__ = ["Backend", "ModuleBackend", "StackedBackend", "make_backend"]
+__all__ = ["Backend", "make_backend", "make_member"]
 
 _Report = Callable[[int], None]
 
@@ -24,7 +23,7 @@ class Backend(Protocol):
     """Densities and draws of trained members, in scaled units."""
 
     def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
-        """Log density (M, n) of targets (n, t) given contexts (n, k)."""
+        """Log density (M, n) of targets (n, t) given contexts (n, k); differentiable in both."""
         ...
 
     def from_noise(self, noise: Tensor, context: Tensor, members: Sequence[int]) -> Tensor:
@@ -38,8 +37,9 @@ class ModuleBackend:
     def __init__(self, flows: Sequence[Flow]) -> None:
         self._flows = flows
 
-    @staticmethod
+    @classmethod
     def train(
+        cls,
         config: FlowEnsembleConfig,
         flows: Sequence[Flow],
         train: Rows,
@@ -51,12 +51,17 @@ class ModuleBackend:
         outcomes: list[TrainedMember | Diverged] = []
         for flow, seed in zip(flows, batch_seeds, strict=True):
             try:
-                outcomes.append(train_member(config, flow, train, validation, seed, lambda: report(1)))
+                outcomes.append(cls._train_one(config, flow, train, validation, seed, lambda: report(1)))
             except Diverged as error:
                 outcomes.append(error)
         return outcomes
 
-    @torch.no_grad()
+    @staticmethod
+    def _train_one(
+        config: FlowEnsembleConfig, flow: Flow, train: Rows, validation: Rows, seed: int, on_epoch: Callable[[], None]
+    ) -> TrainedMember:
+        return train_member(config, flow, train, validation, seed, on_epoch)
+
     def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
         return torch.stack([flow.log_prob(target, context) for flow in self._flows])
 
@@ -98,8 +103,9 @@ class StackedBackend:
             outcomes |= dict(zip(places, found, strict=True))
         return [outcomes[place] for place in range(len(flows))]
 
-    @torch.no_grad()
     def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
+        if len(self._groups) == 1:
+            return self._groups[0][1].log_prob(target, context)
         values = target.new_empty(self._n_members, len(target))
         for places, stack in self._groups:
             values[places] = stack.log_prob(target, context)
@@ -125,9 +131,22 @@ class StackedBackend:
         return self._subsets[key]
 
 
+class PyroBackend(ModuleBackend):
+    """Pyro's transforms, trained by the loop they were released with."""
+
+    @staticmethod
+    def _train_one(
+        config: FlowEnsembleConfig, flow: Flow, train: Rows, validation: Rows, seed: int, on_epoch: Callable[[], None]
+    ) -> TrainedMember:
+        from posteriors.pyro_flows import PyroFlow, train_released  # heavy, and only this recipe needs it
+
+        return train_released(config, cast("PyroFlow", flow), train, validation, seed, on_epoch)
+
+
 _BACKENDS: dict[str, type[ModuleBackend] | type[StackedBackend]] = {
     "stacked": StackedBackend,
     "nflows": ModuleBackend,
+    "pyro": PyroBackend,
 }
 
 
@@ -136,11 +155,20 @@ def make_backend(name: str) -> type[ModuleBackend] | type[StackedBackend]:
     return _BACKENDS[name]
 
 
+def make_member(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Flow:
+    """An untrained member; its weights come from torch's global generator."""
+    if config.backend == "pyro":
+        from posteriors.pyro_flows import make_pyro_flow  # heavy, and only this recipe needs it
+
+        return make_pyro_flow(config, n_targets, n_context)
+    return make_flow(config, n_targets, n_context)
+
+
 def _groups_of(flows: Iterable[Flow]) -> list[list[int]]:
     """Places of the flows that can share a stack."""
     groups: dict[int, list[int]] = {}
     for place, flow in enumerate(flows):
-        groups.setdefault(depth(cast("ConditionalFlow", flow)), []).append(place)
+        groups.setdefault(flow.n_couplings, []).append(place)
     return list(groups.values())
 
 

@@ -4,103 +4,88 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from posteriors.recipes import RECIPES, Recipe
 
 __all__ = ["FlowEnsembleConfig"]
 
-_RECIPE_VALUE: Any = None  # a field left at this takes the value its recipe gives below
+_RECIPE_VALUE: Any = None  # a field left at this takes the value its recipe gives
 
-_RECIPES: dict[str, dict[str, Any]] = {
-    "default": {
-        "n_couplings": 2,
-        "hidden": 32,
-        "epochs": 30,
-        "learning_rate": 3e-2,
-        "weight_decay": 0.1,
-        "max_steps": 1_500,
-        "patience": 0,
-        "average": True,
-        "shared_batches": False,
-    },
-    "coupling": {
-        "n_couplings": 3,
-        "hidden": 64,
-        "epochs": 100,
-        "learning_rate": 2e-3,
-        "weight_decay": 0.0,
-        "max_steps": 10_000,
-        "patience": 4,
-        "average": False,
-        "shared_batches": True,
-    },
-}
-_BACKENDS = ("stacked", "nflows")
+_BACKENDS = {"stacked": ("default", "coupling", "paper"), "nflows": ("default", "coupling", "paper"), "pyro": ("code",)}
 _DTYPES = ("float32", "float64")
-_AT_LEAST_ONE = (
-    "members",
-    "n_components",
-    "n_couplings",
-    "hidden",
-    "affine_hidden",
-    "n_blocks",
-    "epochs",
-    "max_steps",
-)
+_AT_LEAST_ONE = ("members", "n_components", "affine_hidden", "n_blocks", "epochs", "max_steps")
+_RANGES = ("n_couplings", "hidden")
+_FLAGS = ("average", "shared_batches", "faithful")
 
 
 @dataclass(frozen=True)
 class FlowEnsembleConfig:
     """Configuration of a `FlowEnsemble`.
 
-    Every field whose default is None is filled in with the value of its recipe, so that a configuration read back
-    from a record says all of what was used (only ``batch_size`` may stay None: it follows the number of rows).
+    Fields left at None take the value of the recipe when the configuration is made, and keep it: what is written into
+    a record says all of what was used (only ``batch_size`` may stay None: it follows the number of rows).
 
     Attributes
     ----------
     recipe : ``"default"``: scaled principal components of the context, marginal splines, conditional affine map, two
         couplings, cosine schedule. ``"coupling"``: three plain couplings on the whole standardised context with early
-        stopping, the baseline that ``default`` is compared with.
+        stopping, the baseline that ``default`` is compared with. ``"paper"``: AstroCLIP as its text says, couplings of
+        random depth and width. ``"code"``: AstroCLIP as released, pyro's elementwise splines; its density is a product
+        of marginals.
     backend : ``"stacked"``: all members in one set of tensors, trained and evaluated together. ``"nflows"``: one
         nflows module for each member, one after another; the reference, equal in meaning and several times slower.
+        ``"pyro"``: pyro's transforms, for ``code`` and only for it.
     members : number of flows, equally weighted in the mixture.
-    n_components : most principal components any member of ``default`` sees.
-    n_couplings : rational-quadratic couplings of a member (default 2; coupling 3); a single target has nothing to be
-        coupled with and gets one spline of the context.
-    hidden : width of the couplings' residual networks (default 32; coupling 64).
+    n_components : most principal components of the context that ``default`` sees.
+    n_couplings : rational-quadratic couplings of a member (default 2; coupling 3), or a pair from which each member's
+        number is drawn, both ends included (paper 3 to 6; code 2 to 3 layers of splines); a single target has nothing
+        to be coupled with and gets one spline of the context.
+    hidden : width of the couplings' residual networks (default 32; coupling 64), or a pair (paper 32 to 128; code 16 to
+        32, uniform in the logarithm).
     affine_hidden : tanh units of the conditional affine map of ``default``.
-    n_blocks : gated residual blocks of each coupling's network.
+    n_blocks : gated residual blocks of each coupling's network; not used by ``code``, whose networks have three layers.
     n_bins : bins of every spline, 2 to 100.
-    tail_bound : splines act inside [-tail_bound, tail_bound] in standardised units and are the identity outside.
-    epochs : most passes over the training rows (default 30; coupling 100).
-    batch_size : rows of a step; None: an eighth of the training rows, between 32 and 128; with ``default`` 256 from
-        2,000 rows on and 512 from 10,000.
-    learning_rate, weight_decay : of AdamW (default 3e-2, 0.1; coupling 2e-3, 0).
+    tail_bound : splines act inside [-tail_bound, tail_bound] in standardised units and are the identity outside
+        (5; code 3).
+    epochs : most passes over the training rows (default 40; coupling 100; paper 500; code 25).
+    batch_size : rows of a step (paper, code 128); None: an eighth of the training rows, between 32 and 128; with
+        ``default`` 256 from 2,000 rows on and 512 from 10,000.
+    learning_rate, weight_decay : of AdamW (default 1.5e-2, 0.2; coupling 2e-3, 0; paper and code 5e-4, 0).
     max_steps : most optimiser steps of a member; with many rows the epochs are cut down to it, and the cosine
-        schedule of ``default`` with them (default 1,500; coupling 10,000).
-    patience : ``coupling`` stops after so many epochs without a better validation NLL (4); ``default`` runs its
-        schedule to the end, 0.
-    shared_batches : all members see the same batches, not shuffles of their own (default False; coupling True).
-    dtype : ``"float32"`` or ``"float64"``, of the weights and of every pass.
+        schedule of ``default`` with them (default 1,500; coupling 10,000; paper and code a million).
+    patience : training stops after so many epochs without a better validation NLL (coupling 4; paper 20); ``default``
+        runs its schedule to the end, 0; ``code`` stops after epoch 11 where the NLL is above the mean of its last 5.
     average : each epoch offers the running average of the weights over the last 50 steps, not the weights themselves
-        (default True; coupling False).
+        (default True; others False).
+    shared_batches : all members see the same batches, not shuffles of their own (coupling True; others False).
+    dtype : ``"float32"`` or ``"float64"``, of the weights and of every pass.
+    faithful : ``code`` keeps the slips of the released loop: the last weights instead of the best, and a validation
+        NLL that is a mean of batch means over the number of another loader's batches.
 
     Raises
     ------
     ValueError
         For an unknown recipe or backend and for numbers out of range.
+
+    References
+    ----------
+    Parker et al. 2024, AstroCLIP, arXiv:2310.03024, appendix B6, and its released code.
     """
 
-    recipe: Literal["default", "coupling"] = "default"
-    backend: Literal["stacked", "nflows"] = "stacked"
+    recipe: Recipe = "default"
+    backend: Literal["stacked", "nflows", "pyro"] = _RECIPE_VALUE
     members: int = 10
     n_components: int = 64
-    n_couplings: int = _RECIPE_VALUE
-    hidden: int = _RECIPE_VALUE
+    n_couplings: int | tuple[int, int] = _RECIPE_VALUE
+    hidden: int | tuple[int, int] = _RECIPE_VALUE
     affine_hidden: int = 64
     n_blocks: int = 1
     n_bins: int = 8
-    tail_bound: float = 5.0
+    tail_bound: float = _RECIPE_VALUE
     epochs: int = _RECIPE_VALUE
     batch_size: int | None = None
     learning_rate: float = _RECIPE_VALUE
@@ -110,25 +95,23 @@ class FlowEnsembleConfig:
     average: bool = _RECIPE_VALUE
     shared_batches: bool = _RECIPE_VALUE
     dtype: Literal["float32", "float64"] = "float32"
+    faithful: bool = False
 
     def __post_init__(self) -> None:
-        if self.recipe not in _RECIPES:
-            raise ValueError(f"recipe {self.recipe!r}: allowed are {', '.join(map(repr, _RECIPES))}")
-        for name, allowed in (("backend", _BACKENDS), ("dtype", _DTYPES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} {getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
-        for name, value in _RECIPES[self.recipe].items():
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe {self.recipe!r}: allowed are {', '.join(map(repr, RECIPES))}")
+        for name, value in RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        self._check_names()
+        for name in _RANGES:
+            object.__setattr__(self, name, _check_range(name, getattr(self, name)))
         for name in _AT_LEAST_ONE:
             _check_integer(name, getattr(self, name), 1)
         _check_integer("patience", self.patience, 0)
         _check_integer("n_bins", self.n_bins, 2)
         if self.n_bins > 100:
             raise ValueError(f"n_bins = {self.n_bins}: 2 to 100 are allowed")
-        for name in ("average", "shared_batches"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} = {getattr(self, name)!r}: True or False is needed")
         if self.batch_size is not None:
             _check_integer("batch_size", self.batch_size, 2)
         for name, lowest in (("tail_bound", 1.0), ("learning_rate", 0.0), ("weight_decay", 0.0)):
@@ -136,12 +119,40 @@ class FlowEnsembleConfig:
         if self.learning_rate == 0:
             raise ValueError("learning_rate = 0: nothing would be learned; give a positive number")
 
+    def _check_names(self) -> None:
+        for name, allowed in (("backend", _BACKENDS), ("dtype", _DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} {getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
+        if self.recipe not in _BACKENDS[self.backend]:
+            fitting = [name for name, recipes in _BACKENDS.items() if self.recipe in recipes]
+            raise ValueError(
+                f"backend {self.backend!r} has no recipe {self.recipe!r}: allowed are {', '.join(map(repr, fitting))}"
+            )
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: True or False is needed")
+        if self.faithful and self.recipe != "code":
+            raise ValueError(f"faithful = True with recipe {self.recipe!r}: only 'code' has slips to keep")
+
+    def member(self, seed: int) -> Self:
+        """The configuration of one member: numbers in place of the pairs, drawn with the seed."""
+        rng = np.random.default_rng(seed)
+        drawn: dict[str, Any] = {}
+        for name in _RANGES:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                low, high = value
+                drawn[name] = int(rng.integers(low, high + 1))
+                if self.recipe == "code" and name == "hidden":
+                    drawn[name] = math.ceil(math.exp(rng.uniform(math.log(low), math.log(high))))
+        return replace(self, **drawn) if drawn else self
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as a dictionary that JSON can hold."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FlowEnsembleConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; unknown keys are refused.
 
         Raises
@@ -154,6 +165,18 @@ class FlowEnsembleConfig:
         if unknown:
             raise ValueError(f"flow ensemble options {', '.join(unknown)}: allowed are {', '.join(sorted(known))}")
         return cls(**values)
+
+
+def _check_range(name: str, value: Any) -> int | tuple[int, int]:
+    if isinstance(value, list | tuple):
+        if len(value) != 2:
+            raise ValueError(f"{name} = {value!r}: an integer or a pair of integers is needed")
+        low, high = value
+        _check_integer(f"lower end of {name}", low, 1)
+        _check_integer(f"upper end of {name}", high, low)
+        return low, high
+    _check_integer(name, value, 1)
+    return int(value)
 
 
 def _check_integer(name: str, value: object, lowest: int) -> None:

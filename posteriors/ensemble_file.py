@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from posteriors.backends import make_member
 from posteriors.config import FlowEnsembleConfig
-from posteriors.flows import make_flow
+from posteriors.limits import TargetLimits
 from posteriors.scaling import ContextScaling, TargetScaling
 from posteriors.training import TrainedMember
 
@@ -25,23 +27,26 @@ if TYPE_CHECKING:
 
 __all__ = ["read_ensemble", "write_ensemble"]
 
-_FORMAT = "galaxybench flow ensemble, version 1"
+_MEMBER_SIZES = ("n_context", "n_couplings", "hidden")
+_FORMAT = "galaxybench flow ensemble, version 2"
 
 
 def write_ensemble(ensemble: FlowEnsemble, path: Path) -> None:
     """Write the ensemble; the file appears under its name only when it is complete."""
     tensors = {
-        "context.mean": torch.from_numpy(ensemble.context_scaling.mean),
-        "context.matrix": torch.from_numpy(ensemble.context_scaling.matrix),
+        **{f"context.{name}": torch.from_numpy(v) for name, v in ensemble.context_scaling.arrays().items()},
         "target.mean": torch.from_numpy(ensemble.target_scaling.mean),
         "target.scale": torch.from_numpy(ensemble.target_scaling.scale),
+        "target.spread": torch.from_numpy(ensemble.target_scaling.spread),
+        "target.lower": torch.from_numpy(ensemble.target_scaling.limits.lower),
+        "target.upper": torch.from_numpy(ensemble.target_scaling.limits.upper),
     }
     for index, member in enumerate(ensemble.members):
         tensors |= {f"{index}.{name}": value for name, value in member.state_dict().items()}
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
     description = {
         "config": ensemble.config.to_dict(),
-        "member_contexts": [member.n_context for member in ensemble.members],
+        "members": [{name: getattr(member, name) for name in _MEMBER_SIZES} for member in ensemble.members],
         "validation_nll": ensemble.validation_nll.tolist(),
         "best_epoch": ensemble.best_epoch.tolist(),
         "n_diverged": ensemble.n_diverged,
@@ -83,19 +88,22 @@ def read_ensemble(path: Path) -> dict[str, Any]:
 
 def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     config = FlowEnsembleConfig.from_dict(description["config"])
-    target_scaling = TargetScaling(tensors["target.mean"].numpy(), tensors["target.scale"].numpy())
+    target = {name: tensors[f"target.{name}"].numpy() for name in ("mean", "scale", "spread", "lower", "upper")}
+    limits = TargetLimits(target.pop("lower"), target.pop("upper"))
     members = []
-    for index, n_context in enumerate(description["member_contexts"]):
+    for index, sizes in enumerate(description["members"]):
+        own = replace(config, n_couplings=sizes["n_couplings"], hidden=sizes["hidden"])
         with torch.random.fork_rng(devices=[]):
-            flow = make_flow(config, len(target_scaling.mean), n_context).to(getattr(torch, config.dtype))
+            flow = make_member(own, len(target["mean"]), sizes["n_context"]).to(getattr(torch, config.dtype))
         prefix = f"{index}."
         flow.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         trained = flow.eval().requires_grad_(False)
         members.append(TrainedMember(trained, description["best_epoch"][index], description["validation_nll"][index]))
+    context = {name.removeprefix("context."): v.numpy() for name, v in tensors.items() if name.startswith("context.")}
     return {
         "config": config,
-        "context_scaling": ContextScaling(tensors["context.mean"].numpy(), tensors["context.matrix"].numpy()),
-        "target_scaling": target_scaling,
+        "context_scaling": ContextScaling(**context),
+        "target_scaling": TargetScaling(**target, limits=limits),
         "members": members,
         "n_diverged": description["n_diverged"],
     }

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from posteriors.backends import make_backend
+from posteriors.backends import make_backend, make_member
 from posteriors.config import FlowEnsembleConfig
-from posteriors.flows import Flow, make_flow
+from posteriors.flows import Flow
 from posteriors.training import Diverged, Rows, TrainedMember
 
 __all__ = ["train_members"]
@@ -42,7 +42,7 @@ def train_members(
             break
         seeds = [_member_seed(seed, index, attempt) for index in missing]
         flows = [
-            _make_member(config, train, n_seen[index], member_seed)
+            _seeded_member(config.member(member_seed), train, n_seen[index], member_seed)
             for index, member_seed in zip(missing, seeds, strict=True)
         ]
         batch_seeds = [_member_seed(seed, 0, attempt)] * len(missing) if config.shared_batches else seeds
@@ -69,7 +69,7 @@ def _member_seed(seed: int, index: int, attempt: int) -> int:
     return int(np.random.SeedSequence([seed, index, attempt]).generate_state(1)[0])
 
 
-def _make_member(config: FlowEnsembleConfig, train: Rows, n_context: int, seed: int) -> Flow:
+def _seeded_member(config: FlowEnsembleConfig, train: Rows, n_context: int, seed: int) -> Flow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make_flow(config, train.target.shape[1], n_context).to(train.target.device, train.target.dtype)
+        return make_member(config, train.target.shape[1], n_context).to(train.target.device, train.target.dtype)

@@ -70,11 +70,12 @@ class Flow(nn.Module):
     Parameters
     ----------
     n_context : leading context columns that are seen.
+    n_couplings, hidden : its depth and the width of its networks.
     """
 
-    def __init__(self, n_context: int) -> None:
+    def __init__(self, n_context: int, n_couplings: int, hidden: int) -> None:
         super().__init__()
-        self.n_context = n_context
+        self.n_context, self.n_couplings, self.hidden = n_context, n_couplings, hidden
 
     def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
         """Log density (n,) in nats."""
@@ -88,8 +89,8 @@ class Flow(nn.Module):
 class ConditionalFlow(Flow):
     """nflows' transforms to a standard normal base."""
 
-    def __init__(self, transform: Transform, n_context: int) -> None:
-        super().__init__(n_context)
+    def __init__(self, transform: Transform, n_context: int, n_couplings: int, hidden: int) -> None:
+        super().__init__(n_context, n_couplings, hidden)
         self.transform = transform
 
     def log_prob(self, target: Tensor, context: Tensor) -> Tensor:
@@ -104,13 +105,20 @@ def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Con
     """Return an untrained member that maps (n, ``n_targets``) targets close to themselves.
 
     ``default``: one unconditional rational-quadratic spline for each target, the conditional affine map, then
-    couplings; ``coupling``: couplings only. The weights come from torch's global generator: fork and seed it around
+    couplings; other recipes: couplings only. The weights come from torch's global generator: fork and seed it around
     the call.
+
+    Raises
+    ------
+    ValueError
+        If the configuration is not that of one member.
 
     References
     ----------
     Durkan, Bekasov, Murray & Papamakarios 2019, Neural Spline Flows, arXiv:1906.04032, section 3.
     """
+    if isinstance(config.n_couplings, tuple) or isinstance(config.hidden, tuple):
+        raise ValueError("a member needs one depth and one width: draw them with FlowEnsembleConfig.member(seed)")
     transforms: list[Transform] = []
     if config.recipe == "default":
         transforms.append(
@@ -124,18 +132,17 @@ def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Con
         )
         transforms.append(ConditionalAffine(n_targets, n_context, config.affine_hidden))
     n_couplings = config.n_couplings if n_targets > 1 else 1
-    transforms += [_make_coupling(config, n_targets, n_context, index) for index in range(n_couplings)]
-    return ConditionalFlow(CompositeTransform(transforms), n_context)
+    for index in range(n_couplings):
+        mask = [1] if n_targets == 1 else [(column + index) % 2 for column in range(n_targets)]
+        transforms.append(_make_coupling(config, mask, n_context, config.hidden))
+    return ConditionalFlow(CompositeTransform(transforms), n_context, n_couplings, config.hidden)
 
 
-def _make_coupling(config: FlowEnsembleConfig, n_targets: int, n_context: int, index: int) -> Transform:
-    """Coupling that moves every other target; a single target is moved by a spline of the context alone."""
-    mask = [1] if n_targets == 1 else [(column + index) % 2 for column in range(n_targets)]
+def _make_coupling(config: FlowEnsembleConfig, mask: list[int], n_context: int, hidden: int) -> Transform:
+    """Coupling that moves the targets of the mask; a single target is moved by a spline of the context alone."""
 
     def make_network(n_inputs: int, n_outputs: int) -> ResidualNet:
-        network = ResidualNet(
-            n_inputs, n_outputs, config.hidden, context_features=n_context, num_blocks=config.n_blocks
-        )
+        network = ResidualNet(n_inputs, n_outputs, hidden, context_features=n_context, num_blocks=config.n_blocks)
         with torch.no_grad():
             network.final_layer.weight.mul_(0.1)
             bias = network.final_layer.bias.view(sum(mask), -1)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from posteriors.flows import ConditionalFlow
-from posteriors.stacked_layout import StackShape, hidden_units, pack, unpack
+from posteriors.stacked_layout import StackShape, pack, unpack
 from posteriors.stacked_splines import spline, spline_inverse
 
 __all__ = ["FlowStack"]
@@ -41,7 +41,7 @@ class FlowStack:
         members = [pack(flow, shape) for flow in flows]
         stacked = [torch.stack([member[name] for member in members]).flatten() for name in shape.sizes()]
         flat = torch.cat(stacked).to(example.device)
-        self._assemble(shape, flat, [hidden_units(flow) for flow in flows], [flow.n_context for flow in flows])
+        self._assemble(shape, flat, [flow.hidden for flow in flows], [flow.n_context for flow in flows])
 
     def _assemble(self, shape: StackShape, flat: Tensor, hidden: list[int], n_context: list[int]) -> None:
         self._shape, self._sizes, self.flat, self._hidden, self._n_context = (

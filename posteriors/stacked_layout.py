@@ -13,7 +13,7 @@ from torch import Tensor
 from posteriors.flows import ConditionalAffine, ConditionalFlow
 from posteriors.splines import MarginalSpline, SplineCoupling
 
-__all__ = ["StackShape", "depth", "hidden_units", "pack", "unpack"]
+__all__ = ["StackShape", "pack", "unpack"]
 
 _Index = tuple[slice | int, ...]
 
@@ -45,7 +45,7 @@ class StackShape:
         if len(outlines) != 1:
             raise ValueError("a stack needs flows of the same transforms: group them by depth first")
         n_targets, has_base, affine_hidden, n_couplings, n_blocks, n_bins, bound = outlines.pop()
-        n_context, hidden = max(flow.n_context for flow in flows), max(map(hidden_units, flows))
+        n_context, hidden = max(flow.n_context for flow in flows), max(flow.hidden for flow in flows)
         return cls(n_targets, n_context, hidden, affine_hidden, n_couplings, n_blocks, n_bins, bound, has_base)
 
     @property
@@ -109,16 +109,6 @@ def unpack(flow: ConditionalFlow, packed: Mapping[str, Tensor], shape: StackShap
         values.copy_(packed[name][index])
 
 
-def hidden_units(flow: ConditionalFlow) -> int:
-    """Width of the couplings' networks."""
-    return _transforms(flow)[2][0].transform_net.hidden_features
-
-
-def depth(flow: ConditionalFlow) -> int:
-    """Number of couplings."""
-    return len(_transforms(flow)[2])
-
-
 def _transforms(flow: ConditionalFlow) -> tuple[MarginalSpline | None, ConditionalAffine | None, list[SplineCoupling]]:
     transforms: list[Any] = list(flow.transform._transforms)
     if isinstance(transforms[0], MarginalSpline):
@@ -154,7 +144,7 @@ def _places(flow: ConditionalFlow, shape: StackShape) -> Iterator[tuple[str, _In
         yield from _context_layer(affine.skip.weight.data, affine.skip.bias.data, rows, seen)
         rows = slice(shape.n_affine, shape.n_affine + shape.affine_hidden)
         yield from _context_layer(affine.inner.weight.data, affine.inner.bias.data, rows, seen)
-    units = slice(0, hidden_units(flow))
+    units = slice(0, flow.hidden)
     for index, coupling in enumerate(couplings):
         network, first = coupling.transform_net, shape.encoded_before(index)
         n_fixed = shape.n_targets - shape.n_moved(index)

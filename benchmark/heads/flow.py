@@ -25,7 +25,9 @@ CARD = HeadCard(
     factory="benchmark.heads.flow:FlowHead",
     produces="posterior",
     summary="ensemble of rational-quadratic coupling flows on scaled principal components of the embedding",
-    options={"smoke": {"members": 2, "epochs": 15}, "laptop": {"members": 4}, "paper": {"members": 10}},
+    version=2,
+    options={"smoke": {"members": 2, "epochs": 15}, "laptop": {"members": 10}, "paper": {"members": 10}},
+    recipes={"paper": {"recipe": "paper"}, "code": {"recipe": "code"}},
 )
 
 

@@ -8,16 +8,17 @@ import posteriors
 from posteriors import FlowEnsembleConfig
 
 
-@pytest.mark.parametrize("recipe", ["default", "coupling"])
+@pytest.mark.parametrize("recipe", ["default", "coupling", "paper", "code"])
 def test_a_configuration_survives_json_and_says_all_of_what_is_used(recipe) -> None:
     config = FlowEnsembleConfig(recipe=recipe, members=3, hidden=16)
     again = FlowEnsembleConfig.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config
-    assert [name for name, value in config.to_dict().items() if value is None] == ["batch_size"]
+    unknown = ["batch_size"] if recipe in ("default", "coupling") else []
+    assert [name for name, value in config.to_dict().items() if value is None] == unknown
 
 
 def test_recipes_fill_in_their_own_values_and_given_ones_stay() -> None:
-    assert FlowEnsembleConfig().learning_rate == 3e-2
+    assert FlowEnsembleConfig().learning_rate == 1.5e-2
     assert FlowEnsembleConfig(recipe="coupling").learning_rate == 2e-3
     assert FlowEnsembleConfig(recipe="coupling", patience=0).patience == 0
 
@@ -25,8 +26,13 @@ def test_recipes_fill_in_their_own_values_and_given_ones_stay() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": "best"}, "allowed are 'default', 'coupling'"),
-        ({"backend": "jax"}, "allowed are 'stacked', 'nflows'"),
+        ({"recipe": "best"}, "allowed are 'default', 'coupling', 'paper', 'code'"),
+        ({"backend": "pyro"}, "has no recipe 'default': allowed are 'stacked', 'nflows'"),
+        ({"recipe": "code", "backend": "stacked"}, "has no recipe 'code': allowed are 'pyro'"),
+        ({"faithful": True}, "only 'code' has slips to keep"),
+        ({"hidden": (8, 4)}, "upper end of hidden = 4"),
+        ({"hidden": (8,)}, "an integer or a pair"),
+        ({"backend": "jax"}, "allowed are 'stacked', 'nflows', 'pyro'"),
         ({"dtype": "float16"}, "allowed are 'float32', 'float64'"),
         ({"shared_batches": "no"}, "True or False is needed"),
         ({"members": 0}, "members = 0"),

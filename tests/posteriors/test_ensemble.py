@@ -238,7 +238,7 @@ def test_a_diverging_member_is_retried_then_dropped_and_counted(monkeypatch: pyt
             flow.transform._transforms[1].inner.bias.data[0] = torch.nan
         return flow
 
-    monkeypatch.setattr(fitting, "make_flow", make_or_spoil)
+    monkeypatch.setattr(fitting, "make_member", make_or_spoil)
     config = FlowEnsembleConfig(members=3, epochs=1, hidden=8)
     flows = FlowEnsemble.fit(problem.context, problem.target, config=config)
     assert (len(made), len(flows.members), flows.n_diverged) == (5, 2, 1)

@@ -1,0 +1,111 @@
+"""Hard limits of targets: a log or logit transform to the whole line, with its Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["Limit", "TargetLimits"]
+
+Limit = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class TargetLimits:
+    """Lower and upper limit of each target, both of shape (t,); infinite where there is none.
+
+    With one limit the target becomes log(y - lower) or -log(upper - y), with two logit((y - lower) / (upper - lower));
+    without a limit it stays as it is.
+    """
+
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, limits: Sequence[Limit | None] | None, n_targets: int) -> Self:
+        """From a pair (lower, upper) for each target; None: no limit.
+
+        Raises
+        ------
+        ValueError
+            If their number is not that of the targets or a lower limit is not below the upper one.
+        """
+        if limits is None:
+            limits = [None] * n_targets
+        if len(limits) != n_targets:
+            raise ValueError(f"{len(limits)} limits: {n_targets} are needed, one for each target, None for no limit")
+        pairs = [(None, None) if limit is None else limit for limit in limits]
+        lower = np.array([-np.inf if low is None else float(low) for low, _ in pairs])
+        upper = np.array([np.inf if high is None else float(high) for _, high in pairs])
+        if not (lower < upper).all():
+            column = int(np.flatnonzero(~(lower < upper))[0])
+            raise ValueError(f"limits {pairs[column]} of target column {column}: the lower must be below the upper")
+        return cls(lower, upper)
+
+    def inside(self, target: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each row of targets (n, t) lies strictly between its limits, (n,)."""
+        return np.all((target > self.lower) & (target < self.upper), axis=1)
+
+    def check(self, target: NDArray[np.float64], name: str) -> None:
+        """Refuse targets that lie on or beyond a limit.
+
+        Raises
+        ------
+        ValueError
+            Naming the column, the number of such rows and the first.
+        """
+        outside = ~((target > self.lower) & (target < self.upper))
+        if outside.any():
+            column = int(np.flatnonzero(outside.any(axis=0))[0])
+            rows = np.flatnonzero(outside[:, column])
+            raise ValueError(
+                f"{name}target column {column} has {len(rows)} values on or beyond its limits "
+                f"({self.lower[column]:g}, {self.upper[column]:g}), the first {target[rows[0], column]:g} in row "
+                f"{rows[0]}: drop those rows or widen the limits"
+            )
+
+    def forward(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Targets (n, t), inside their limits, to the whole line."""
+        free = target.copy()
+        for column, low, high in self._limited():
+            value = target[:, column]
+            free[:, column] = (np.log(value - low) if np.isfinite(low) else 0.0) - (
+                np.log(high - value) if np.isfinite(high) else 0.0
+            )
+        return free
+
+    def inverse(self, free: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of `forward`; the targets stand on the last axis."""
+        target = free.copy()
+        for column, low, high in self._limited():
+            value = free[..., column]
+            if not np.isfinite(high):
+                target[..., column] = low + np.exp(value)
+            elif not np.isfinite(low):
+                target[..., column] = high - np.exp(-value)
+            else:
+                target[..., column] = low + (high - low) / (1 + np.exp(-value))
+        return target
+
+    def log_slope(self, free: Tensor) -> Tensor | float:
+        """Log |d free / d target| (n,) in nats, at free values (n, t)."""
+        total: Tensor | float = 0.0
+        for column, low, high in self._limited():
+            value = free[:, column]
+            if not np.isfinite(high):
+                total = total - value
+            elif not np.isfinite(low):
+                total = total + value
+            else:  # 1 / ((high - low) p (1 - p)) with p the logistic function of the value
+                total = total - functional.logsigmoid(value) - functional.logsigmoid(-value) - np.log(high - low)
+        return total
+
+    def _limited(self) -> list[tuple[int, float, float]]:
+        bounds = zip(self.lower.tolist(), self.upper.tolist(), strict=True)
+        return [(i, low, high) for i, (low, high) in enumerate(bounds) if np.isfinite(low) or np.isfinite(high)]
