@@ -200,10 +200,10 @@ def test_a_dry_run_of_a_survey_that_is_not_built_builds_nothing(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, _ = call("run", "all", "--preset", "smoke", "--dry-run")
+    code, out, _ = call("run", "all", "--survey", "simulated-deep", "--preset", "smoke", "--dry-run")
     assert code == 0
     assert "1000 galaxies" in out
-    assert "does not apply: ImagePCA: redshift: survey 'simulated' has no image" in out
+    assert "does not apply: ImagePCA: morphology: survey 'simulated-deep' has no votes of volunteers" in out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -43,8 +43,12 @@ WHEELS = {
 }
 POPSTAR = "pst/data/ssp/PopStar/popstar_cha_0.15_100.fits.gz"
 MASTAR_FOLDER = "mangadap/data/spectral_templates/mastar_ssp_v1.0/"
-FILTER = "speclite/data/filters/decam2014-{band}.ecsv"
-BANDS = ("g", "r", "z")
+FILTERS = {  # name in the pack -> file
+    **{f"decam-{band}": f"speclite/data/filters/decam2014-{band}.ecsv" for band in "grz"},
+    **{f"bass-{band}": f"speclite/data/filters/BASS-{band}.ecsv" for band in "gr"},
+    "mzls-z": "speclite/data/filters/MzLS-z.ecsv",
+    **{f"hsc-{name}": f"speclite/data/filters/hsc2017-{name}.ecsv" for name in ("g", "r2", "i2", "z", "y")},
+}
 SKY_LINES = "desispec/data/spec-sky.dat"
 
 METALLICITIES = (0.0004, 0.004, 0.008, 0.02, 0.05)  # PopStar's, without .0001, which no galaxy here reaches
@@ -56,8 +60,9 @@ LYMAN_LIMIT = 911.75  # A
 SPECTRUM_WAVE = 3600.0 + 0.8 * np.arange(7781)  # A, DESI's coadded grid
 LINE_SPREAD = 0.78  # A, standard deviation of an unresolved line on it
 
-# 20 A steps where PopStar has nothing finer and MaStar nothing at all; 1e-4 dex (69 km/s) from 2150 A on
-WAVE = np.concatenate([np.arange(1200.0, 2150.0, 20.0), 10 ** np.arange(np.log10(2150.0), np.log10(10700.0), 1e-4)])
+# 20 A steps where PopStar has nothing finer and MaStar nothing at all; 1e-4 dex (69 km/s) from 2150 A on, to beyond the
+# reddest filter
+WAVE = np.concatenate([np.arange(1200.0, 2150.0, 20.0), 10 ** np.arange(np.log10(2150.0), np.log10(10900.0), 1e-4)])
 
 
 def main() -> None:
@@ -115,10 +120,8 @@ def write_pack(out: Path, archives: dict[str, zipfile.ZipFile]) -> None:
         "norm_lsun_per_angstrom": norm.astype(np.float32),
         "log10_q": log10_q.astype(np.float32),
     }
-    for band in BANDS:
-        arrays[f"filter_{band}_angstrom"], arrays[f"filter_{band}_response"] = read_filter(
-            member("speclite", FILTER.format(band=band))
-        )
+    for name, path in FILTERS.items():
+        arrays[f"filter_{name}_angstrom"], arrays[f"filter_{name}_response"] = read_filter(member("speclite", path))
     arrays["sky_lines"] = read_sky_lines(member("desispec", SKY_LINES))
     facts = {
         "format": 1,
@@ -190,16 +193,17 @@ def contrast(wave: NDArray, flux: NDArray) -> NDArray:
 
 
 def read_filter(content: bytes) -> tuple[NDArray, NDArray]:
-    """Wavelength in A and throughput with the atmosphere at airmass 1.3, from the peak out to where it is 1e-3 of it.
+    """Wavelength in A and throughput with the atmosphere, from the peak out to where it is 1e-3 of it.
 
-    Leaks further out, of a few 1e-3 at most, are left out.
+    Leaks further out, of a few 1e-3 at most, are left out. The files are in nm or A.
     """
     table = ascii_tables.read(content.decode(), format="ecsv")
     response = np.asarray(table["response"], float)
     weak = np.flatnonzero(response < 1e-3 * response.max())
     peak = int(response.argmax())
     keep = slice(weak[weak < peak].max() + 1, weak[weak > peak].min())
-    return np.asarray(table["wavelength"], float)[keep] * 10.0, response[keep]
+    angstrom_per_unit = {"nm": 10.0, "Angstrom": 1.0}[str(table["wavelength"].unit)]
+    return np.asarray(table["wavelength"].data, float)[keep] * angstrom_per_unit, response[keep]
 
 
 def read_sky_lines(content: bytes) -> NDArray:

@@ -13,6 +13,7 @@ from benchmark.data.survey import Survey
 
 __all__ = ["ImageView", "PhotometryView", "SpectrumView", "inputs", "rgb_stretch"]
 
+STRETCH_BANDS = ("g", "r", "z")
 STRETCH_SCALE = {"g": 6.0, "r": 3.4, "z": 2.2}
 STRETCH_M = 0.03
 STRETCH_Q = 20.0
@@ -34,7 +35,7 @@ def rgb_stretch(flux_nanomaggy: NDArray) -> NDArray[np.float32]:
     Lupton et al. 2004, astro-ph/0312483, with the constants of the Legacy Survey viewer that AstroCLIP uses
     (Parker et al. 2024, arXiv:2310.03024): scales 6.0, 3.4, 2.2 of g, r, z; m = 0.03; Q = 20.
     """
-    scale = np.array([STRETCH_SCALE[band] for band in ("g", "r", "z")], dtype=np.float32)[:, None, None]
+    scale = np.array([STRETCH_SCALE[band] for band in STRETCH_BANDS], dtype=np.float32)[:, None, None]
     y = scale * np.asarray(flux_nanomaggy, dtype=np.float32) + np.float32(STRETCH_M)
     intensity = np.maximum(y, 0).mean(axis=-3, keepdims=True)
     f = np.arcsinh(np.float32(STRETCH_Q) * intensity) / np.float32(np.sqrt(STRETCH_Q))
@@ -65,21 +66,32 @@ class PhotometryView:
 
 @dataclass(frozen=True)
 class ImageView:
-    """Images (n, bands, height, width) float32 in [0, 1] of some galaxies; pixels are read when indexed."""
+    """Images (n, bands, height, width) float32 in [0, 1] of some galaxies; pixels are read when indexed.
+
+    Attributes
+    ----------
+    stored : (m, stored bands, height, width).
+    rows : (n,) of ``stored``.
+    scale : makes what is shown of stored pixels.
+    bands : which of the stored bands are shown, in this order; None for all.
+    """
 
     stored: NDArray
     rows: NDArray[np.int64]
     scale: Callable[[NDArray], NDArray[np.float32]]
+    bands: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.rows), *self.stored.shape[1:])
+        n_bands = self.stored.shape[1] if self.bands is None else len(self.bands)
+        return (len(self.rows), n_bands, *self.stored.shape[2:])
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.ascontiguousarray(self.scale(np.asarray(self.stored[self.rows[rows]])))
+        pixels = np.asarray(self.stored[self.rows[rows]])
+        return np.ascontiguousarray(self.scale(pixels if self.bands is None else pixels[:, self.bands]))
 
 
 @dataclass(frozen=True)
@@ -123,8 +135,8 @@ def inputs(survey: Survey, modality: Modality, rows: NDArray[np.int64]) -> Input
     Returns
     -------
     Photometry (n, bands) AB magnitudes with NaN where missing, or images (n, bands, height, width) in [0, 1]:
-    ``display_uint8`` divided by 255, ``nanomaggy`` in g, r, z by `rgb_stretch`; or spectra (n, 2, n_wave), a
-    `SpectrumView` whose ``wave_angstrom`` names the pixels.
+    ``display_uint8`` divided by 255, ``nanomaggy`` by `rgb_stretch` of g, r, z, other bands left aside; or spectra
+    (n, 2, n_wave), a `SpectrumView` whose ``wave_angstrom`` names the pixels.
 
     Raises
     ------
@@ -150,9 +162,11 @@ def inputs(survey: Survey, modality: Modality, rows: NDArray[np.int64]) -> Input
     assert stored is not None  # modalities says so
     if survey.info.image_unit == "display_uint8":
         return ImageView(stored, rows, _display)
-    if tuple(survey.info.image_bands) != ("g", "r", "z"):
+    bands = tuple(survey.info.image_bands)
+    if not set(STRETCH_BANDS) <= set(bands):
         raise UsageError(
-            f"images of survey {survey.info.name} are nanomaggies in {', '.join(survey.info.image_bands)}: "
-            "the colour stretch is defined for g, r, z in this order"
+            f"images of survey {survey.info.name} are nanomaggies in {', '.join(bands)}: "
+            "the colour stretch is defined for g, r, z"
         )
-    return ImageView(stored, rows, rgb_stretch)
+    shown = tuple(bands.index(band) for band in STRETCH_BANDS)
+    return ImageView(stored, rows, rgb_stretch, None if bands == STRETCH_BANDS else shown)

@@ -1,8 +1,12 @@
-"""What decides a galaxy's cutout besides its light: shape, night sky, neighbours. No torch is needed for these."""
+"""What decides a galaxy's cutout besides its light: shape, night sky, neighbours. No torch is needed for these.
+
+Shapes and neighbours know the bands g, r and z; other bands are linear in wavelength between or beyond these, in the
+share of young stars and in the magnitudes of neighbours.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +19,7 @@ from benchmark.simulator.pack import TemplatePack, seen_by
 
 __all__ = ["Appearance", "draw_appearance"]
 
+_GRZ = ("g", "r", "z")
 NEIGHBOURHOOD_ARCSEC = 152 * 0.262  # a side of the square in which neighbours are drawn, whatever a cutout shows of it
 
 
@@ -29,11 +34,32 @@ class Appearance:
 
 def draw_appearance(drawn: Candidates, pack: TemplatePack) -> Appearance:
     """The appearance of candidates, ascending in their numbers; each is the same in any selection."""
+    pack = seen_by(pack, drawn.flavour)
     candidate = drawn.block.candidate
     shape, around = (block(drawn.seed, candidate) for block in (morphology_block, neighbour_block))
     sky = conditions_block(drawn.seed, candidate, drawn.flavour)
-    return Appearance(
-        morphology=draw_morphology(drawn, shape, seen_by(pack, drawn.flavour)),
-        conditions=draw_conditions(sky, drawn.flavour),
-        neighbours=draw_neighbours(around, drawn.latents.dense, NEIGHBOURHOOD_ARCSEC),
-    )
+    morphology = draw_morphology(drawn, shape, pack)
+    neighbours = draw_neighbours(around, drawn.latents.dense, NEIGHBOURHOOD_ARCSEC)
+    if pack.bands != _GRZ:
+        from_grz = _from_grz(pack)
+        morphology = replace(morphology, young_share=np.clip(morphology.young_share @ from_grz, 0.0, 0.95))
+        neighbours["flux"] = _flux_from_grz(neighbours["flux"], from_grz)
+    return Appearance(morphology, draw_conditions(sky, drawn.flavour), neighbours)
+
+
+def _from_grz(pack: TemplatePack) -> NDArray[np.float64]:
+    """(3, bands): by these weights, values in g, r, z make those in the bands of a pack."""
+    wave = np.array([pack.filters[band].pivot_angstrom for band in pack.bands])
+    nodes = wave[[pack.bands.index(band) for band in _GRZ]]
+    weights = np.zeros((3, len(wave)))
+    for k, at in enumerate(wave):
+        left = 0 if at < nodes[1] else 1
+        share = (at - nodes[left]) / (nodes[left + 1] - nodes[left])
+        weights[left : left + 2, k] = 1 - share, share
+    return weights
+
+
+def _flux_from_grz(flux: NDArray[np.float64], from_grz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fluxes (..., bands) that are linear in magnitude from those (..., 3) in g, r, z; 0 stays 0."""
+    there = flux > 0
+    return np.where(there.any(axis=-1, keepdims=True), np.exp(np.log(np.where(there, flux, 1.0)) @ from_grz), 0.0)

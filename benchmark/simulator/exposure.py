@@ -48,18 +48,21 @@ SKY_LEVEL_DEX = 0.06
 NEIGHBOURS = np.array([0.25, 0.25, 0.0, 0.25, 0.25], np.float32)
 
 
-def sky_sigma(block: Block, wave_angstrom: Array, sky_lines: Spectra) -> Spectra:
+def sky_sigma(block: Block, wave_angstrom: Array, sky_lines: Spectra, flavour: Flavour = SOUTH) -> Spectra:
     """Standard deviation (n, m) of the sky in 1e-17 erg/s/cm2/A, of the candidates of ``block``."""
     between = np.interp(wave_angstrom, list(SKY_NODES), list(SKY_NODES.values()))
     typical = between * np.sqrt(1 + SKY_LINE_VARIANCE * sky_lines)
-    level = 10.0 ** block.normal("sky_level", scatter=SKY_LEVEL_DEX)
+    level = flavour.spectrum_noise * 10.0 ** block.normal("sky_level", scatter=SKY_LEVEL_DEX)
     return (level[:, None] * typical).astype(np.float32)
 
 
-def noise_variance(flux: Spectra, sky: Spectra) -> Spectra:
-    """Variance (n, m) of the noise on a flux (n, m) under a sky of standard deviation ``sky``."""
+def noise_variance(flux: Spectra, sky: Spectra, flavour: Flavour = SOUTH) -> Spectra:
+    """Variance (n, m) of the noise on a flux (n, m) under a sky of standard deviation ``sky``.
+
+    Both parts fall with the exposure time, the square of ``flavour.spectrum_noise``.
+    """
     source = np.maximum(flux, np.float32(0))
-    return np.asarray(sky * (sky + np.float32(SOURCE_NOISE) * source), np.float32)
+    return np.asarray(sky * (sky + np.float32(SOURCE_NOISE * flavour.spectrum_noise) * source), np.float32)
 
 
 def pixel_noise(seed: int, candidate: NDArray[np.int64], n_wave: int, flavour: Flavour = SOUTH) -> Spectra:
@@ -82,10 +85,10 @@ def calibration_factor(block: Block, wave_angstrom: Array) -> Spectra:
     return np.asarray(1 + 0.05 * level + 0.03 * slope * x + 0.02 * curve * (x**2 - 0.33), np.float32)
 
 
-def inverse_variance(noisy: Spectra, sky: Spectra) -> Spectra:
+def inverse_variance(noisy: Spectra, sky: Spectra, flavour: Flavour = SOUTH) -> Spectra:
     """Inverse variance (n, m) as estimated from a noisy flux (n, m) before its calibration."""
     smooth = correlate1d(noisy, NEIGHBOURS, axis=1, mode="nearest")
-    return np.reciprocal(noise_variance(smooth, sky))
+    return np.reciprocal(noise_variance(smooth, sky, flavour))
 
 
 def expose(
@@ -102,8 +105,9 @@ def expose(
     sky_lines : (m,) of the template pack.
     flavour : whose noise it is.
     """
-    sky = sky_sigma(block, wave_angstrom, sky_lines)
-    noise = np.sqrt(noise_variance(flux, sky)) * pixel_noise(seed, block.candidate, flux.shape[1], flavour)
+    sky = sky_sigma(block, wave_angstrom, sky_lines, flavour)
+    noise = np.sqrt(noise_variance(flux, sky, flavour)) * pixel_noise(seed, block.candidate, flux.shape[1], flavour)
     noisy = np.asarray(flux + noise, np.float32)
     factor = calibration_factor(block, wave_angstrom)
-    return np.asarray(noisy * factor, np.float32), np.asarray(inverse_variance(noisy, sky) / factor**2, np.float32)
+    ivar = inverse_variance(noisy, sky, flavour) / factor**2
+    return np.asarray(noisy * factor, np.float32), np.asarray(ivar, np.float32)

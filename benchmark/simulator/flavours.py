@@ -8,7 +8,7 @@ flavour is defined.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from benchmark.contracts import UsageError
@@ -62,11 +62,14 @@ class Flavour:
     bright_limit : galaxies brighter than this are left out; None for no such limit.
     z_min, z_max : redshifts, within 0 and 2.
     group_redshift_scale : of the gamma distribution that groups' redshifts follow.
+    density_dex_per_z : by how much the density of galaxies of every mass falls with redshift.
     envelope : (log10 M*, mass-to-light ratio in the selection band, solar): the brightest galaxies there may be, see
         `selection`.
     image_size : pixels on a side of the cutouts, even.
     pixel_scale_arcsec : of the cutouts.
     error_floor : relative error of catalogue fluxes that depth does not mend.
+    spectrum_noise : of the spectra's sky, by that of DESI's bright time.
+    votes : whether volunteers were shown the galaxies.
     night : keeps the noise of flavours apart; 0 to 255.
 
     Raises
@@ -85,10 +88,13 @@ class Flavour:
     z_min: float
     z_max: float
     group_redshift_scale: float
+    density_dex_per_z: float
     envelope: tuple[tuple[float, float], ...]
     image_size: int
     pixel_scale_arcsec: float
     error_floor: float
+    spectrum_noise: float
+    votes: bool
     night: int
 
     def __post_init__(self) -> None:
@@ -104,10 +110,12 @@ class Flavour:
             "z_min": 0 < self.z_min < self.z_max,
             "z_max": self.z_max < 2,
             "group_redshift_scale": self.group_redshift_scale > 0,
+            "density_dex_per_z": self.density_dex_per_z >= 0,
             "envelope": len(self.envelope) > 1 and list(self.envelope) == sorted(self.envelope),
             "image_size": self.image_size > 0 and self.image_size % 2 == 0,
             "pixel_scale_arcsec": self.pixel_scale_arcsec > 0,
             "error_floor": self.error_floor >= 0,
+            "spectrum_noise": self.spectrum_noise > 0,
             "night": 0 <= self.night < 256,
         }
         for field, good in checks.items():
@@ -142,9 +150,9 @@ class Flavour:
 SOUTH = Flavour(
     name="south",
     bands=(
-        Band("g", "g", 1.30, 0.0035, 0.03),
-        Band("r", "r", 1.19, 0.0065, 0.06),
-        Band("z", "z", 1.11, 0.017, 0.14),
+        Band("g", "decam-g", 1.30, 0.0035, 0.03),
+        Band("r", "decam-r", 1.19, 0.0065, 0.06),
+        Band("z", "decam-z", 1.11, 0.017, 0.14),
     ),
     selection_band="r",
     complete_limit=19.5,
@@ -154,14 +162,84 @@ SOUTH = Flavour(
     z_min=0.01,
     z_max=0.6,
     group_redshift_scale=0.07,
+    density_dex_per_z=0.0,
     envelope=((8.0, 0.10), (9.5, 0.12), (10.5, 0.18), (11.3, 0.32), (12.0, 0.60)),
     image_size=152,
     pixel_scale_arcsec=0.262,
     error_floor=0.015,
+    spectrum_noise=1.0,
+    votes=True,
     night=0,
 )
 
-FLAVOURS: Mapping[str, Flavour] = MappingProxyType({flavour.name: flavour for flavour in (SOUTH,)})
+# The same galaxies through BASS g, r and MzLS z: seeing 1.6, 1.5, 1.0 arcsec and .5 mag shallower in every band, as the
+# specification has it (the data release of Zou et al. 2019, ApJS 245, 4, reaches 24.2, 23.6 and 23.0: z is as deep as
+# in the south). At one depth of point sources, pixel noise goes as 1 / seeing.
+NORTH = replace(
+    SOUTH,
+    name="north",
+    bands=(
+        Band("g", "bass-g", 1.6, 0.0045, 0.048),
+        Band("r", "bass-r", 1.5, 0.0082, 0.095),
+        Band("z", "mzls-z", 1.0, 0.030, 0.22),
+    ),
+    night=1,
+)
+
+# As the south, but of galaxies below its limit: everything is the same but the signal.
+FAINT = replace(
+    SOUTH,
+    name="faint",
+    bright_limit=19.5,
+    complete_limit=21.5,
+    faint_limit=21.5,
+    faint_fraction=0.0,
+    z_max=0.9,
+    group_redshift_scale=0.11,
+    density_dex_per_z=0.23,
+    votes=False,
+    night=2,
+)
+
+# Hyper Suprime-Cam's wide survey: seeing and five-sigma depths of point sources, 26.6, 26.2, 26.2, 25.3, 24.5, of its
+# second data release (Aihara et al. 2019, PASJ 71, 114); pixel noise and catalogue noise follow from them as in the
+# south. Cutouts are those of GalaxiesML (Do et al. 2024, arXiv:2410.00271), which has spectroscopic redshifts from .01
+# to 4; i < 22.5 is the limit of zCOSMOS-bright (Lilly et al. 2007, ApJS 172, 70), where most such redshifts end.
+#
+# The envelope is lower than the south's, as i shows rest-frame ultraviolet light at z = 1.5.
+#
+# Density falls as the mass in stars does: .62 at z = 1, .41 at 1.5 of today's (Madau & Dickinson 2014, ARA&A 52, 415,
+# integrated with a return of .27), here .59 and .45.
+#
+# DESI's dark time takes exposures of effectively 1000 s, bright time 180 s (Schlafly et al. 2023, AJ 166, 259).
+DEEP = Flavour(
+    name="deep",
+    bands=(
+        Band("g", "hsc-g", 0.77, 0.00066, 0.0052),
+        Band("r", "hsc-r2", 0.76, 0.00097, 0.0075),
+        Band("i", "hsc-i2", 0.58, 0.00127, 0.0075),
+        Band("z", "hsc-z", 0.68, 0.0025, 0.017),
+        Band("Y", "hsc-y", 0.68, 0.0052, 0.036),
+    ),
+    selection_band="i",
+    bright_limit=None,
+    complete_limit=22.5,
+    faint_limit=22.5,
+    faint_fraction=0.0,
+    z_min=0.01,
+    z_max=1.5,
+    group_redshift_scale=0.19,
+    density_dex_per_z=0.23,
+    envelope=((8.0, 0.07), (9.0, 0.08), (9.5, 0.10), (10.25, 0.12), (10.75, 0.16), (11.3, 0.24), (12.0, 0.35)),
+    image_size=64,
+    pixel_scale_arcsec=0.168,
+    error_floor=0.015,
+    spectrum_noise=0.42,
+    votes=False,
+    night=3,
+)
+
+FLAVOURS: Mapping[str, Flavour] = MappingProxyType({flavour.name: flavour for flavour in (SOUTH, NORTH, DEEP, FAINT)})
 """Name -> flavour."""
 
 

@@ -27,7 +27,7 @@ DRAWS: tuple[str, ...] = (
     *("metallicity", "metallicity_bulge", "metallicity_disc"),
     *("dust", "birth_cloud", "dust_slope"),
     *("oxygen", "line_ratios", "agn", "agn_mix", "old_star_lines"),
-    *("size_disc", "size_bulge", "faint", "noise_g", "noise_r", "noise_z"),
+    *("size_disc", "size_bulge", "faint"),
     *("label_age", "label_metallicity", "label_mass", "label_ssfr"),
     *("rosette", "sky_radius", "sky_angle"),
 )
@@ -43,6 +43,7 @@ STREAMS: dict[str, int] = {
     "spectrum": 5,
     "neighbours": 6,
     "conditions": 7,
+    "catalogue": 8,
 }
 """Purpose -> half of the generator's key: what is drawn for one purpose never moves what is drawn for another."""
 

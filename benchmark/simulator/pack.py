@@ -48,6 +48,12 @@ class FilterCurve:
         return np.interp(wave_angstrom, self.wave_angstrom, self.response, left=0.0, right=0.0)
 
     @property
+    def pivot_angstrom(self) -> float:
+        """Pivot wavelength: sqrt of the integral of T lambda over that of T / lambda."""
+        up, down = (self.response * self.wave_angstrom**power for power in (1, -1))
+        return float(np.sqrt(trapezoid(up, self.wave_angstrom) / trapezoid(down, self.wave_angstrom)))
+
+    @property
     def ab_norm(self) -> float:
         """c times the integral of T/lambda times one nanomaggy: what the photon integral of f_lambda is divided by."""
         photons = trapezoid(self.response / self.wave_angstrom, self.wave_angstrom)
@@ -71,7 +77,7 @@ class TemplatePack:
 
     Attributes
     ----------
-    wave_angstrom : (n_wave,) rest wavelength, vacuum; 1200-2140 A in 20 A steps, then 1e-4 dex up to 10700 A.
+    wave_angstrom : (n_wave,) rest wavelength, vacuum; 1200-2140 A in 20 A steps, then 1e-4 dex up to 10898 A.
     age_gyr : (n_age,) 44 ages from 1 Myr to 13.9 Gyr, even in the logarithm.
     metallicity : (n_metal,) mass fractions Z; `z_sun` is the Sun's.
     luminosity : (n_metal, n_age, n_wave) float32, Lsun/A.

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from benchmark.simulator import cosmology
 from benchmark.simulator.dust import BIRTH_CLOUD_GYR, Dust
 from benchmark.simulator.flavours import SOUTH, Flavour
-from benchmark.simulator.latents import Block, Latents
+from benchmark.simulator.latents import STREAMS, Block, Latents
 from benchmark.simulator.lines import L_SUN, WAVES
 from benchmark.simulator.metallicity import Metallicity
 from benchmark.simulator.pack import FilterCurve, TemplatePack
@@ -26,6 +26,7 @@ from benchmark.simulator.sfh import History
 __all__ = [
     "BandTables",
     "band_tables",
+    "catalogue_block",
     "flux_errors",
     "kpc_per_arcsec",
     "line_fluxes",
@@ -167,12 +168,18 @@ def flux_errors(flux: Array, radius_arcsec: Array, flavour: Flavour = SOUTH) -> 
     return np.sqrt(sky**2 + (flavour.error_floor * flux) ** 2)
 
 
+def catalogue_block(seed: int, candidate: NDArray[np.int64], flavour: Flavour = SOUTH) -> Block:
+    """The random numbers of candidates for the noise of their catalogue fluxes."""
+    names = tuple(f"noise_{band}" for band in flavour.band_names)
+    return Block.at(seed, candidate, stream=flavour.stream(STREAMS["catalogue"]), names=names)
+
+
 def observe(block: Block, flux: Array, radius_arcsec: Array, flavour: Flavour = SOUTH) -> tuple[Array, Array]:
     """Noisy fluxes and their standard deviations by `flux_errors`, (n, n_bands) nanomaggies each.
 
     Parameters
     ----------
-    block : with a column ``noise_<band>`` for every band.
+    block : the galaxies' `catalogue_block`.
     flux : (n, n_bands) without noise.
     radius_arcsec : (n,) half-light radii.
     flavour : whose bands and depths.

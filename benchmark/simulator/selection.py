@@ -29,7 +29,7 @@ def mass_function(log10_mstar: Array) -> Array:
 
 
 def envelope_absolute_magnitude(log10_mstar: Array, flavour: Flavour = SOUTH) -> Array:
-    """Rest r-band AB magnitude of the brightest galaxies of a stellar mass, as the draw takes them to be."""
+    """AB magnitude minus distance modulus of the brightest galaxies of a mass, as the draw has them at any z."""
     mass, mass_to_light_at = np.array(flavour.envelope).T
     mass_to_light = np.interp(log10_mstar, mass, mass_to_light_at)
     return SUN_R_AB - 2.5 * (log10_mstar - np.log10(mass_to_light))
@@ -42,8 +42,9 @@ class Proposal:
         self._flavour = flavour
         self._mass = np.linspace(MASS_MIN, MASS_MAX, 4001)
         self._z = np.linspace(flavour.z_min, flavour.z_max, round((flavour.z_max - flavour.z_min) * 1e4) + 1)
-        volume = cosmology.comoving_distance_mpc(self._z) ** 3
-        self._volume = volume - volume[0]
+        shells = np.diff(cosmology.comoving_distance_mpc(self._z) ** 3)
+        middle = 0.5 * (self._z[1:] + self._z[:-1])
+        self._volume = np.concatenate([[0.0], np.cumsum(shells * 10.0 ** (-flavour.density_dex_per_z * middle))])
         self._reach = np.interp(self._modulus_limit(self._mass), cosmology.distance_modulus(self._z), self._z)
         density = mass_function(self._mass) * np.interp(self._reach, self._z, self._volume)
         cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])

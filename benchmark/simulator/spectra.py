@@ -1,6 +1,7 @@
 """Spectra of simulated galaxies as DESI's spectrographs take them: 7781 pixels of .8 A from 3600 to 9824 A.
 
-Stars are summed at the templates' full resolution (R ~ 1800 from rest 3622 A on, 20 A below), bulge and disc behind
+Stars are summed at the templates' full resolution (R ~ 1800 from rest 3622 A on, 20 A below, sampled in steps of 20 A
+below 2150 A, which flavours beyond z = .67 reach), bulge and disc behind
 their own dust and through their own share of the fibre, then widened by their motions, redshifted and sampled;
 f_lambda = L_lambda / (4 pi d_L^2 (1 + z)). Emission lines are Gaussians of the gas's dispersion and the instrument's
 width of .78 A, which enter with the disc's share. `exposure` adds noise and calibration error.
@@ -18,6 +19,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+from scipy.interpolate import interp1d
 
 from benchmark.simulator import cosmology
 from benchmark.simulator.candidates import Candidates
@@ -42,7 +45,9 @@ INSTRUMENT_ANGSTROM = 0.78  # standard deviation of an unresolved line
 LINE_REACH = 6.0  # standard deviations
 FLUX_UNIT = 1e-17  # erg/s/cm2/A
 GALAXIES_AT_ONCE = 16  # a multiple of the float32 numbers in any vector register
-REST_PIXELS = 6912  # 2^8 27: of the templates' finer part, for the FFT
+FINE_ANGSTROM = 2150.0  # where the templates' finer part begins
+REST_PIXELS = 6912  # at least: to 10560 A from there on
+MARGIN = 0.015  # of the blue end in ln wavelength: the widest galaxy's five dispersions and more
 
 _DRAWS = (
     *("dispersion", "gas_dispersion", "sky_level"),
@@ -107,9 +112,9 @@ def _clean_blocks(drawn: Candidates, pack: TemplatePack, aperture: Aperture) -> 
 
 @dataclass(frozen=True, eq=False)
 class _RestTemplates:
-    """The templates' finer part, even in log10 wavelength.
+    """The templates on a grid even in log10 wavelength.
 
-    ``old`` and ``young`` are (n_metal, n_age, REST_PIXELS) Lsun/A; young stars sit behind birth clouds.
+    ``old`` and ``young`` are (n_metal, n_age, n_pixels) Lsun/A; young stars sit behind birth clouds.
     """
 
     log10_start: float
@@ -117,20 +122,27 @@ class _RestTemplates:
     old: Spectra
     young: Spectra
     n_young: int
-    attenuation: Spectra  # (REST_PIXELS,) of Calzetti's law, by that in V
+    attenuation: Spectra  # (n_pixels,) of Calzetti's law, by that in V
     log_wave: Spectra  # ln(wave / V)
 
 
-@lru_cache(maxsize=2)
-def _rest_templates(pack: TemplatePack) -> _RestTemplates:
-    first = int(np.searchsorted(pack.wave_angstrom, 2149.0))
-    fine = slice(first, first + REST_PIXELS)
-    wave = pack.wave_angstrom[fine]
+@lru_cache(maxsize=4)
+def _rest_templates(pack: TemplatePack, z_max: float) -> _RestTemplates:
+    """Templates out to where a spectrum begins at ``z_max``: finer pixels as they are, coarser ones interpolated."""
+    first = int(np.searchsorted(pack.wave_angstrom, FINE_ANGSTROM * (1 - 1e-9)))
+    step = np.log10(pack.wave_angstrom[first + 1] / pack.wave_angstrom[first])
+    bluest = WAVE_START / (1 + z_max) * np.exp(-MARGIN)
+    needed = max(int(np.ceil(np.log10(FINE_ANGSTROM / bluest) / step)), 0)
+    n_pixels = next_fast_len(REST_PIXELS + needed, real=True)
+    fine = slice(first, first + n_pixels - needed)
+    below = pack.wave_angstrom[first] * 10.0 ** (-step * np.arange(needed, 0, -1))
+    wave = np.concatenate([below, pack.wave_angstrom[fine]])
     n_young = int(np.sum(pack.age_gyr < BIRTH_CLOUD_GYR))
-    luminosity = pack.luminosity[..., fine]
+    coarse = interp1d(pack.wave_angstrom[: first + 1], pack.luminosity[..., : first + 1])(below).astype(np.float32)
+    luminosity = np.concatenate([coarse, pack.luminosity[..., fine]], axis=-1)
     return _RestTemplates(
         log10_start=float(np.log10(wave[0])),
-        log10_step=float(np.log10(wave[-1] / wave[0]) / (REST_PIXELS - 1)),
+        log10_step=float(np.log10(wave[-1] / wave[0]) / (n_pixels - 1)),
         old=np.ascontiguousarray(luminosity[:, n_young:]),
         young=np.ascontiguousarray(luminosity[:, :n_young]),
         n_young=n_young,
@@ -141,7 +153,7 @@ def _rest_templates(pack: TemplatePack) -> _RestTemplates:
 
 def _clean_block(drawn: Candidates, kinematics: Kinematics, pack: TemplatePack, aperture: Aperture) -> Spectra:
     shares = np.ones((len(drawn), 2)) if aperture == "total" else fibre_shares(drawn.latents)
-    templates = _rest_templates(pack)
+    templates = _rest_templates(pack, drawn.flavour.z_max)
     stars = _rest_stars(drawn, shares, templates)
     pixel_km_s = np.log(10) * templates.log10_step * C_KM_S
     flux = _redshifted(broaden(stars, kinematics.stars, pixel_km_s), drawn.latents.z, templates)
@@ -150,7 +162,7 @@ def _clean_block(drawn: Candidates, kinematics: Kinematics, pack: TemplatePack, 
 
 
 def _rest_stars(drawn: Candidates, shares: Array, templates: _RestTemplates) -> Spectra:
-    """Stars (n, REST_PIXELS) at rest wavelengths, behind dust and through the aperture, in units of observed flux."""
+    """Stars (n, n_pixels) at rest wavelengths, behind dust and through the aperture, in units of observed flux."""
     n, n_young = len(drawn), templates.n_young
     distance_cm = cosmology.luminosity_distance_mpc(drawn.latents.z) * MPC_CM
     received = L_SUN / (4 * np.pi * distance_cm**2 * (1 + drawn.latents.z)) / FLUX_UNIT
@@ -163,7 +175,7 @@ def _rest_stars(drawn: Candidates, shares: Array, templates: _RestTemplates) -> 
     exponent = np.float32(-0.4 * np.log(10)) * templates.attenuation * np.exp(slope * templates.log_wave)
     a_v, a_v_birth = drawn.dust.a_v.astype(np.float32), drawn.dust.a_v_birth.astype(np.float32)[:, None]
     in_cloud = np.exp(a_v_birth * exponent)
-    total = np.zeros((n, REST_PIXELS), np.float32)
+    total = np.zeros((n, len(templates.log_wave)), np.float32)
     for component in (0, 1):
         emitted = old[:, component] + young[:, component] * in_cloud
         total += emitted * np.exp(a_v[:, component, None] * exponent)

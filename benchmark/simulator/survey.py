@@ -31,7 +31,7 @@ __all__ = [
     "simulate",
 ]
 
-SURVEY_VERSION = "2"
+SURVEY_VERSION = "3"
 """Raised whenever the same seed may give other galaxies; scores of different versions do not compare."""
 
 CANDIDATES_PER_SEED = 10**9
@@ -48,7 +48,8 @@ class SimulatedCatalogue:
     Attributes
     ----------
     frame : one row a galaxy: ``target_id, split, ra, dec, group_id, mag_<band>, mag_err_<band>`` (AB), the targets,
-        ``psf_fwhm_arcsec_<band>, sky_sigma_nanomaggy_<band>`` of the cutout, and Galaxy Zoo votes.
+        ``psf_fwhm_arcsec_<band>, sky_sigma_nanomaggy_<band>`` of the cutout, and Galaxy Zoo votes
+        where the flavour has them.
     targets : what the target columns are.
     facts : cosmology, constants, seed and counts, as they go into survey.toml.
     """
@@ -114,7 +115,8 @@ def simulate_candidates(
     bands = flavour.band_names
     r = bands.index("r")
     radius = photometry.effective_radius_arcsec(latents, drawn.stars[:, 0, r] / drawn.stars[:, :, r].sum(axis=1))
-    mag, mag_err = photometry.magnitudes(*photometry.observe(block, drawn.flux, radius, flavour))
+    noise = photometry.catalogue_block(seed, block.candidate, flavour)
+    mag, mag_err = photometry.magnitudes(*photometry.observe(noise, drawn.flux, radius, flavour))
     truth = labels.true_labels(latents, drawn.history, drawn.metallicity)
     fitted = labels.provabgs_labels(block, truth, drawn.mag_r)
     appearance = draw_appearance(drawn, pack)
@@ -132,7 +134,7 @@ def simulate_candidates(
         "ssfr_astroclip": labels.ssfr_astroclip(fitted),
         **{f"psf_fwhm_arcsec_{band}": conditions.fwhm_arcsec[:, i] for i, band in enumerate(bands)},
         **{f"sky_sigma_nanomaggy_{band}": conditions.sigma[:, i] for i, band in enumerate(bands)},
-        **draw_votes(drawn, appearance),
+        **(draw_votes(drawn, appearance) if flavour.votes else {}),
     }
 
 
@@ -177,7 +179,7 @@ def build_survey(
     candidate = catalogue.frame["target_id"].to_numpy() - seed * CANDIDATES_PER_SEED
     with_image, with_spectrum = "image" in pixels, "spectrum" in pixels
     info = SurveyInfo(
-        name="simulated-multimodal" if pixels else "simulated",
+        name=seen.survey,
         version=SURVEY_VERSION,
         targets=catalogue.targets,
         photometry_bands=seen.band_names,
@@ -192,7 +194,7 @@ def build_survey(
         licence="BSD-3-Clause (templates and filters: see the pack's NOTICE)",
         reference="galaxybench, docs/simulator.md",
         simulated=True,
-        votes=QUESTIONS if with_image else {},
+        votes=QUESTIONS if with_image and seen.votes else {},
         facts=catalogue.facts,
     )
     parts = building.Parts(folder, seen, SURVEY_VERSION, seed, pixels, candidate)
@@ -221,6 +223,7 @@ def _facts(
     pack: TemplatePack, flavour: Flavour, seed: int, frame: pd.DataFrame, n_candidates: int, n_beats: int
 ) -> dict[str, str | int | float]:
     return {
+        "flavour": flavour.name,
         "seed": seed,
         "n_galaxies": len(frame),
         "n_candidates": n_candidates,

@@ -70,7 +70,7 @@ def test_any_case_of_a_name_is_understood(name: str) -> None:
         (TASKS, "redshfit", "unknown task 'redshfit': did you mean redshift?"),
         (TASKS, "xyz", "unknown task 'xyz': known: .*posterior, properties, redshift"),
         (METRICS, "crsp", "unknown metric 'crsp': did you mean crps?"),
-        (SURVEYS, "simulatd", "unknown survey 'simulatd': did you mean simulated?"),
+        (SURVEYS, "simulatd", "unknown survey 'simulatd': did you mean simulated or"),
         (MODELS, "", "unknown model '': known: "),
     ],
 )

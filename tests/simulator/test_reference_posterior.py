@@ -46,7 +46,8 @@ def _simulated(n: int, flavour: Flavour = SOUTH, first_seed: int = 10**6, of_a_s
         drawn = drawn.take(drawn.kept)
         bulge_share = drawn.stars[:, 0, 1] / drawn.stars[:, :, 1].sum(axis=1)
         radius = photometry.effective_radius_arcsec(drawn.latents, bulge_share)
-        mags.append(photometry.magnitudes(*photometry.observe(drawn.block, drawn.flux, radius, flavour))[0])
+        noise = photometry.catalogue_block(drawn.seed, drawn.block.candidate, flavour)
+        mags.append(photometry.magnitudes(*photometry.observe(noise, drawn.flux, radius, flavour))[0])
         truth = labels.true_labels(drawn.latents, drawn.history, drawn.metallicity)
         truths.append(np.stack([truth[name] for name in TRUTH], axis=1))
         n_kept += len(drawn)
@@ -166,7 +167,7 @@ def test_it_reads_the_magnitudes_of_a_survey_as_they_are_made():
 
 
 def test_a_pool_with_a_biased_prior_or_calibration_is_found(pool, galaxies):
-    mags, truth = (array[:400] for array in galaxies)
+    mags, truth = galaxies
     nearer = replace(pool, weight=pool.weight * np.exp(-4 * pool.target[:, 0]))
     assert _pit_p(reference_posterior(mags, pool=nearer, n_draws=250).draws, truth)[0] < 1e-4
     redder = replace(pool, flux=pool.flux * np.array([0.95, 1.0, 1.05], np.float32))
@@ -187,9 +188,9 @@ def test_standing_for_a_range_of_masses_gives_more_effective_draws_and_the_same_
     plain = reference_posterior(galaxies[0], pool=pool, n_draws=1, mass_width_dex=0.0)
     assert np.median(posterior.ess) > 5 * np.median(plain.ess)
     sure = plain.ess > 15
-    error = posterior.spread * np.sqrt(1 / plain.ess + 1 / posterior.ess)[:, None]
-    pull = ((plain.mean - posterior.mean) / error)[sure]
-    assert np.abs(pull.mean(axis=0)).max() < 4 / np.sqrt(sure.sum())
+    error = posterior.spread[sure] * np.sqrt(1 / plain.ess[sure] + 1 / posterior.ess[sure])[:, None]
+    pull = (plain.mean - posterior.mean)[sure] / error
+    assert np.abs(pull.mean(axis=0)).max() < 6 / np.sqrt(sure.sum())  # they share galaxies of the pool
     assert (np.abs(pull) < 2).mean() > 0.93
 
 

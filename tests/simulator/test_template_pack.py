@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.integrate import trapezoid
 
 from benchmark.contracts import GalaxybenchError
+from benchmark.simulator.flavours import FLAVOURS
 from benchmark.simulator.lines import HALPHA_PER_PHOTON
-from benchmark.simulator.pack import PACK_PATH, TemplatePack, load_pack
+from benchmark.simulator.pack import PACK_PATH, TemplatePack, load_pack, seen_by
 from benchmark.simulator.sfh import AgeBins
 
 
@@ -27,15 +27,17 @@ def test_the_pack_is_small_and_holds_no_pickled_objects() -> None:
     with np.load(PACK_PATH, allow_pickle=False) as arrays:
         facts = json.loads(str(arrays["facts_json"]))
         assert all(arrays[name].dtype != object for name in arrays.files)
-    assert len(facts["inputs_sha256"]) == 1 + 54 + 3 + 1  # PopStar, the MaStar grid, three filters, sky lines
+    assert len(facts["inputs_sha256"]) == 1 + 54 + 11 + 1  # PopStar, the MaStar grid, eleven filters, sky lines
     assert all(len(digest) == 64 for digest in facts["inputs_sha256"].values())
     assert "Molla" in (PACK_PATH.parent / "NOTICE").read_text()
 
 
 def test_the_grid_reaches_what_the_survey_sees(pack: TemplatePack) -> None:
     assert np.all(np.diff(pack.wave_angstrom) > 0)
-    assert pack.wave_angstrom[0] <= pack.filters["g"].wave_angstrom[0] / 1.6
-    assert pack.wave_angstrom[-1] >= pack.filters["z"].wave_angstrom[-1]
+    for flavour in FLAVOURS.values():
+        for curve in seen_by(pack, flavour).filters.values():
+            assert pack.wave_angstrom[0] <= curve.wave_angstrom[0] / (1 + flavour.z_max)
+            assert pack.wave_angstrom[-1] >= curve.wave_angstrom[-1] / (1 + flavour.z_min)
     assert np.isfinite(pack.luminosity).all()
     assert (pack.luminosity > 0).all()
 
@@ -71,21 +73,33 @@ def test_a_flat_spectrum_of_r_19_5_has_the_same_ab_magnitude_in_every_band(pack:
     wave = np.arange(3000.0, 11000.0)
     f_lambda = 3.631e-20 * 10 ** (-0.4 * 19.5) * 2.99792458e18 / wave**2
     assert f_lambda[wave == 6400][0] == pytest.approx(4.2e-17, rel=0.01)
-    for curve in pack.filters.values():
+    for curve in pack.curves.values():
         nanomaggies = curve.weights(wave) @ f_lambda
         assert 22.5 - 2.5 * np.log10(nanomaggies) == pytest.approx(19.5, abs=1e-4)  # 1-A steps against 10-A curves
 
 
 def test_the_bands_lie_where_decam_has_them(pack: TemplatePack) -> None:
-    pivot = {
-        band: np.sqrt(trapezoid(c.response * c.wave_angstrom, c.wave_angstrom)
-        / trapezoid(c.response / c.wave_angstrom, c.wave_angstrom))
-        for band, c in pack.filters.items()
-    }  # fmt: skip
     expected = {"g": 4810, "r": 6420, "z": 9170}  # Abbott et al. 2018, ApJS 239, 18 (effective wavelengths)
-    assert list(pivot) == list(expected)
+    assert list(pack.filters) == list(expected)
     for band, wave in expected.items():
-        assert pivot[band] == pytest.approx(wave, rel=0.01)
+        assert pack.filters[band].pivot_angstrom == pytest.approx(wave, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("flavour", "expected"),
+    [
+        ("north", {"g": 4810, "r": 6420, "z": 9170}),  # made to be like DECam's
+        # mean wavelengths of Subaru/HSC in the SVO Filter Profile Service
+        ("deep", {"g": 4816, "r": 6234, "i": 7741, "z": 8912, "Y": 9780}),
+    ],
+)
+def test_bands_of_other_flavours_lie_where_their_telescopes_have_them(
+    pack: TemplatePack, flavour: str, expected: dict[str, float]
+) -> None:
+    seen = seen_by(pack, FLAVOURS[flavour])
+    assert {band: curve.pivot_angstrom for band, curve in seen.filters.items()} == pytest.approx(expected, rel=0.012)
+    assert seen_by(pack, FLAVOURS[flavour]) is seen
+    assert seen_by(pack, FLAVOURS["south"]) is pack
 
 
 @pytest.fixture
