@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, UsageError
 from benchmark.data.survey import Survey
-from benchmark.data.tables import integer_ids, listed, named, read_columns, reader_of
+from benchmark.data.tables import (
+    TableFile,
+    TableReader,
+    integer_ids,
+    listed,
+    named,
+    read_columns,
+    reader_of,
+    row_array,
+)
 
 __all__ = ["Content", "ForeignTable", "check", "read_draws", "read_embeddings", "read_predictions", "read_result"]
 
@@ -113,11 +122,11 @@ def read_embeddings(path: str | Path) -> ForeignTable:
         arrays = _npz(path, ("target_id", "embedding"))
         values = _numbers(arrays["embedding"], path, "embedding", n_axes=2)
         return ForeignTable(path, _npz_ids(arrays, path), (), _single(values))
-    reader = reader_of(path)
-    columns = reader.columns(path)
-    if "embedding" in columns and reader.vectors is not None:
-        ids = read_columns(path, {"target_id": "text"}, reader)["target_id"]
-        values = reader.vectors(path, "embedding")
+    reader, file = reader_of(path), TableFile(path)
+    columns = reader.columns(file)
+    if "embedding" in columns and reader.rows is not None:
+        ids = read_columns(file, {"target_id": "text"}, reader)["target_id"]
+        values = _vectors(file, reader)
     else:
         numbered = sorted(int(name[1:]) for name in columns if re.fullmatch(r"e(0|[1-9][0-9]*)", name))
         if not numbered or numbered != list(range(len(numbered))):
@@ -126,7 +135,7 @@ def read_embeddings(path: str | Path) -> ForeignTable:
                 f"{path}: embeddings need a column embedding (a list a row) or columns e0, e1, ...: found {found}"
             )
         names = [f"e{number}" for number in numbered]
-        table = read_columns(path, {"target_id": "text", **dict.fromkeys(names, "number")}, reader)
+        table = read_columns(file, {"target_id": "text", **dict.fromkeys(names, "number")}, reader)
         ids, values = table["target_id"], table[names].to_numpy()
     return ForeignTable(path, integer_ids(ids, f"{path}: target_id"), (), _single(values))
 
@@ -151,10 +160,10 @@ def read_predictions(path: str | Path) -> ForeignTable:
         if len(lengths) > 1:
             raise GalaxybenchError(f"{path}: columns of {sorted(lengths)} rows; all must have one row a galaxy")
         return ForeignTable(path, _npz_ids(arrays, path), names, np.stack(columns, axis=1).astype(np.float64))
-    reader = reader_of(path)
-    names = tuple(name for name in reader.columns(path) if name != "target_id")
+    reader, file = reader_of(path), TableFile(path)
+    names = tuple(name for name in reader.columns(file) if name != "target_id")
     _refuse_no_targets(names, path)
-    table = read_columns(path, {"target_id": "text", **dict.fromkeys(names, "number")}, reader)
+    table = read_columns(file, {"target_id": "text", **dict.fromkeys(names, "number")}, reader)
     ids = integer_ids(table["target_id"], f"{path}: target_id")
     return ForeignTable(path, ids, names, table[list(names)].to_numpy(dtype=np.float64))
 
@@ -238,6 +247,25 @@ def read_result(
         return values
     complete = np.isfinite(survey.target(names, survey.rows("test"))).all(axis=1)
     return {"draws": np.ascontiguousarray(values[complete].transpose(1, 0, 2))}
+
+
+def _vectors(file: TableFile, reader: TableReader) -> NDArray:
+    """The embedding of every row, (n, d)."""
+    if reader.vectors is not None:
+        return reader.vectors(file, "embedding")
+    rows = row_array(file, "embedding", reader)
+    try:
+        if rows.row_shape is None or len(rows.row_shape) != 1:
+            raise GalaxybenchError(f"{file}: embedding has rows of shape {rows.row_shape}: must be one vector a row")
+        values = np.empty((len(rows), *rows.row_shape), dtype=np.float32)
+        for index in range(len(rows)):
+            row = rows.row(index)
+            if row.dtype.kind not in "fiu":
+                raise GalaxybenchError(f"{file}: embedding has dtype {row.dtype}: must be numbers")
+            values[index] = row
+        return values
+    finally:
+        rows.close()
 
 
 def _is_npz(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,16 +13,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.contracts import GalaxybenchError, UsageError
+from benchmark.contracts import GalaxybenchError
+from benchmark.data.cutouts import ImageSource
 from benchmark.data.keep import filter_columns, filter_rows
+from benchmark.data.photometry import convert_photometry
+from benchmark.data.pixelspec import fields_of
+from benchmark.data.rows import StackedRows
 from benchmark.data.schema import SPLITS
+from benchmark.data.sourcefiles import RawColumns, inside, read_pieces, source_files
 from benchmark.data.spec import DEBIASED, FIXED_SPLITS, SourceSpec
-from benchmark.data.tables import ColumnKind, integer_ids, named, read_columns, reader_of
+from benchmark.data.spectra import SpectrumSource
+from benchmark.data.tables import ColumnKind, TableFile, integer_ids, named, reader_of
 
-__all__ = ["SourcePart", "hash_ids", "inside", "read_source"]
+__all__ = ["IMAGE_ROW", "MATCH_DEC", "MATCH_RA", "SPECTRUM_ROW", "SourcePart", "hash_ids", "read_source"]
 
-MAG_ZERO_POINT = 22.5  # AB magnitude of one nanomaggy
-IMAGE_COLUMN = "image file"  # a space keeps it apart from every catalogue column
+# a space keeps these apart from every catalogue column
+IMAGE_ROW, SPECTRUM_ROW = "image row", "spectrum row"
+MATCH_RA, MATCH_DEC = "match ra", "match dec"
 
 
 @dataclass
@@ -31,31 +38,20 @@ class SourcePart:
 
     Attributes
     ----------
-    table : ``target_id`` and the columns that the source brings; images as a column of paths, `IMAGE_COLUMN`.
-    n_read : rows of the file.
+    table : ``target_id`` (but where rows are matched by position) and the columns that the source brings; `IMAGE_ROW`
+        and `SPECTRUM_ROW` are rows of its images and spectra.
+    n_read : rows of the files.
     dropped : reason -> rows.
     notes : what else was done to values.
+    images, spectra : where their pixels lie.
     """
 
     table: pd.DataFrame
     n_read: int
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
-
-
-def inside(root: Path, relative: str, where: str) -> Path:
-    """Return a path of a spec below the data folder; absolute ones stand as they are.
-
-    Raises
-    ------
-    GalaxybenchError
-        If a relative path climbs out of the data folder.
-    """
-    if os.path.isabs(relative):
-        return Path(relative)
-    if os.path.normpath(relative).split(os.sep)[0] == os.pardir:
-        raise GalaxybenchError(f"{where} = {relative!r} leaves the data folder {root}: name a path below it")
-    return root / os.path.normpath(relative)
+    images: ImageSource | None = None
+    spectra: SpectrumSource | None = None
 
 
 def hash_ids(texts: pd.Series, where: str) -> NDArray[np.int64]:
@@ -78,7 +74,7 @@ def hash_ids(texts: pd.Series, where: str) -> NDArray[np.int64]:
 
 
 def read_source(source: SourceSpec, root: Path, missing: tuple[float, ...], where: str) -> SourcePart:
-    """Read the named columns of one source and apply its row filter, sentinels and units.
+    """Read the named columns of one source and apply its row filters, sentinels and units.
 
     Parameters
     ----------
@@ -92,77 +88,103 @@ def read_source(source: SourceSpec, root: Path, missing: tuple[float, ...], wher
     UsageError
         If the file does not exist or its format is not read.
     GalaxybenchError
-        If a column is missing, ids are repeated or no integers, a split is unknown, or a value is no number.
+        If a column is missing or has no value, ids are repeated or no integers, a split is unknown, or a value is no
+        number.
     """
-    path = inside(root, source.path, f"{where}: path")
-    if not path.exists():
-        raise UsageError(f"{path} does not exist: give the data folder by --data DIR or $GALAXYBENCH_REAL_DATA")
-    raw = _read_raw(source, path, where)
-    ids = np.arange(raw.n_rows) if source.id == "row" else _ids(source, raw, path)
-    part = SourcePart(pd.DataFrame({"target_id": ids}), n_read=raw.n_rows)
-    if source.id_hash is not None:
-        part.table["source_id"] = raw.text[source.id_hash].astype(str)
-    for name, column in _value_columns(source).items():
-        part.table[name] = _without_sentinels(raw.number[column].to_numpy(), missing)
-    part.table["split"] = _splits(source, raw, path)
-    if source.images is not None:
-        part.table[IMAGE_COLUMN] = _image_paths(source, raw, part.table, root, where)
-    if source.keep is not None:
-        kept = filter_rows(source.keep, {name: raw.any[name] for name in filter_columns(source.keep)}, raw.n_rows)
-        part.dropped[f"keep = {source.keep}"] = int((~kept).sum())
-        part.table = part.table[kept].reset_index(drop=True)
-    repeated = part.table["target_id"][part.table["target_id"].duplicated()].unique()
-    if len(repeated):
-        raise GalaxybenchError(f"{path}: ids {named(repeated)} appear more than once; filter with keep, or repair it")
-    _convert_photometry(source, part)
+    files = source_files(source, root, where)
+    raw = read_pieces(source, files, _wanted(source), where)
+    label = str(files[0]) if len(files) == 1 else f"{inside(root, source.path, where)} ({len(files)} tables)"
+    part = SourcePart(_numbers(source, raw, missing, label), n_read=raw.n_rows)
+    part.table["split"] = _splits(source, raw, label)
+    _add_pixels(source, part, raw, files, root, where)
+    _apply_filters(source, part, raw)
+    if source.match is None:
+        ids = part.table["target_id"]
+        repeated = ids[ids.duplicated()].unique()
+        if len(repeated):
+            raise GalaxybenchError(
+                f"{label}: ids {named(repeated)} appear more than once; filter with keep, or repair it"
+            )
+    _refuse_empty_columns(source, part, label)
+    convert_photometry(source, part.table, part.notes, label)
     _count_votes(source, part)
     return part
 
 
-@dataclass(frozen=True)
-class _Raw:
-    """Columns of a file by what they are read as; one column may be read as several kinds."""
-
-    n_rows: int
-    text: pd.DataFrame
-    number: pd.DataFrame
-    any: pd.DataFrame
-
-
 def _value_columns(source: SourceSpec) -> dict[str, str]:
     """Catalogue column -> column of the source, of everything that is a number."""
+    match = source.match
     return {
         **{name: column for name, column in (("ra", source.ra), ("dec", source.dec)) if column is not None},
+        **({MATCH_RA: match.ra, MATCH_DEC: match.dec} if match is not None else {}),
         **source.targets,
         **{f"mag_{band}": column for band, column in source.photometry.items()},
         **{f"mag_err_{band}": column for band, column in source.photometry_error.items()},
+        **{f"mag_err_{band}": column for band, column in source.photometry_ivar.items()},
+        **{f"transmission {band}": column for band, column in source.photometry_transmission.items()},
         **source.votes,
     }
 
 
-def _read_raw(source: SourceSpec, path: Path, where: str) -> _Raw:
-    texts = [source.id if source.id != "row" else None, source.id_hash]
+def _wanted(source: SourceSpec) -> dict[ColumnKind, list[str]]:
+    """Columns of the source by what they are read as; one may be read as several kinds."""
+    texts: list[str] = [source.id] if source.id not in (None, "row") else []
+    texts += _hash_fields(source)
     if source.split not in FIXED_SPLITS:
         texts.append(source.split)
-    if source.images is not None:
-        texts += [name for name in source.images.fields if name not in ("target_id", "source_id")]
-    wanted: dict[ColumnKind, list[str]] = {
-        "text": [name for name in dict.fromkeys(texts) if name is not None],
-        "number": list(dict.fromkeys(_value_columns(source).values())),
-        "any": list(filter_columns(source.keep)) if source.keep is not None else [],
-    }
-    reader = reader_of(path, source.format)
-    read = {kind: read_columns(path, dict.fromkeys(names, kind), reader) for kind, names in wanted.items() if names}
-    if not read:
-        raise GalaxybenchError(f"{where}: names no column of {path}; add targets, photometry, votes or an id")
-    n_rows = len(next(iter(read.values())))
-    return _Raw(n_rows, **{kind: read.get(kind, pd.DataFrame(index=range(n_rows))) for kind in wanted})
+    for pixels in (source.images, source.spectra):
+        if pixels is not None:
+            texts += [name for name in pixels.fields if name not in ("target_id", "source_id")]
+    filtered = [name for condition in source.keep for name in filter_columns(condition)]
+    numbers = list(_value_columns(source).values())
+    wanted: dict[ColumnKind, list[str]] = {"text": texts, "number": numbers, "any": filtered}
+    return {kind: list(dict.fromkeys(names)) for kind, names in wanted.items()}
 
 
-def _ids(source: SourceSpec, raw: _Raw, path: Path) -> NDArray[np.int64]:
+def _hash_fields(source: SourceSpec) -> list[str]:
+    """Columns from which ids are hashed: one, or those in braces."""
+    return list(fields_of(source.id_hash) or (source.id_hash,)) if source.id_hash is not None else []
+
+
+def _numbers(source: SourceSpec, raw: RawColumns, missing: tuple[float, ...], label: str) -> pd.DataFrame:
+    table: dict[str, NDArray | pd.Series] = {}
     if source.id_hash is not None:
-        return hash_ids(raw.text[source.id_hash], f"{path}: column {source.id_hash!r}")
-    return integer_ids(raw.text[source.id], f"{path}: column {source.id!r}")
+        names = raw.text[source.id_hash] if source.id_hash in raw.text else _formatted(source.id_hash, raw.text)
+        table["target_id"] = hash_ids(names, f"{label}: column {source.id_hash!r}")
+        table["source_id"] = names.astype(str)
+    elif source.id == "row":
+        table["target_id"] = np.arange(raw.n_rows)
+    elif source.id is not None:
+        table["target_id"] = integer_ids(raw.text[source.id], f"{label}: column {source.id!r}")
+    for name, column in _value_columns(source).items():
+        table[name] = _without_sentinels(raw.number[column].to_numpy(), missing)
+    return pd.DataFrame(table, index=range(raw.n_rows))
+
+
+def _formatted(pattern: str, columns: Mapping[str, Iterable] | pd.DataFrame) -> pd.Series:
+    """A text for each row, from a pattern with columns in braces."""
+    fields = fields_of(pattern)
+    values = zip(*(pd.Series(columns[name]).astype(str).tolist() for name in fields))
+    return pd.Series([pattern.format_map(dict(zip(fields, row))) for row in values], dtype=object)
+
+
+def _apply_filters(source: SourceSpec, part: SourcePart, raw: RawColumns) -> None:
+    kept = np.ones(raw.n_rows, dtype=bool)
+    for condition in source.keep:
+        passed = filter_rows(condition, {name: raw.any[name] for name in filter_columns(condition)}, raw.n_rows)
+        part.dropped[f"keep = {condition}"] += int((kept & ~passed).sum())
+        kept &= passed
+    if not kept.all():
+        part.table = part.table[kept].reset_index(drop=True)
+
+
+def _refuse_empty_columns(source: SourceSpec, part: SourcePart, label: str) -> None:
+    for name, column in _value_columns(source).items():
+        if len(part.table) and part.table[name].isna().all():
+            raise GalaxybenchError(
+                f"{label}: column {column!r} has no value in any of {len(part.table)} rows: "
+                "check the column, keep and missing, or leave it out"
+            )
 
 
 def _without_sentinels(values: NDArray[np.float64], missing: tuple[float, ...]) -> NDArray[np.float64]:
@@ -171,7 +193,7 @@ def _without_sentinels(values: NDArray[np.float64], missing: tuple[float, ...]) 
     return np.where(np.isin(values, sorted(marks)), np.nan, values) if marks else values.copy()
 
 
-def _splits(source: SourceSpec, raw: _Raw, path: Path) -> NDArray:
+def _splits(source: SourceSpec, raw: RawColumns, label: str) -> NDArray:
     """Return the split of each row; None where ids decide."""
     if source.split in FIXED_SPLITS:
         return np.full(raw.n_rows, None if source.split == "hash" else source.split, dtype=object)
@@ -179,44 +201,57 @@ def _splits(source: SourceSpec, raw: _Raw, path: Path) -> NDArray:
     unknown = sorted(set(values) - set(SPLITS))
     if unknown:
         raise GalaxybenchError(
-            f"{path}: column {source.split!r} has {named(map(repr, unknown))}: splits are {', '.join(SPLITS)}"
+            f"{label}: column {source.split!r} has {named(map(repr, unknown))}: splits are {', '.join(SPLITS)}"
         )
     return values
 
 
-def _image_paths(source: SourceSpec, raw: _Raw, table: pd.DataFrame, root: Path, where: str) -> list[str]:
-    assert source.images is not None  # asked by the caller
-    fields = source.images.fields
+def _add_pixels(
+    source: SourceSpec, part: SourcePart, raw: RawColumns, files: list[TableFile], root: Path, where: str
+) -> None:
+    """Say where the images and spectra of each row lie."""
+    reader = reader_of(files[0].path, source.format).name
+    if source.images is not None:
+        part.table[IMAGE_ROW] = np.arange(raw.n_rows)
+        images = source.images
+        if images.column is None:
+            names = _file_names(source, raw, part.table, root, images.folder or "", images.name or "", where, "image")
+            part.images = ImageSource(images, names=names)
+        elif images.file is None:
+            part.images = ImageSource(images, arrays=StackedRows(files, raw.lengths, images.column, reader))
+        else:
+            path = inside(root, images.file, f"{where}: images: file")
+            beside = StackedRows([TableFile(path)], [raw.n_rows], images.column, reader_of(path).name)
+            part.images = ImageSource(images, arrays=beside)
+    if source.spectra is not None:
+        part.table[SPECTRUM_ROW] = np.arange(raw.n_rows)
+        spectra = source.spectra
+        if spectra.name is not None:
+            names = _file_names(source, raw, part.table, root, spectra.folder or "", spectra.name, where, "spectrum")
+            part.spectra = SpectrumSource(spectra, where, names=names)
+        else:
+            arrays = {name: StackedRows(files, raw.lengths, name, reader) for name in spectra.columns}
+            part.spectra = SpectrumSource(spectra, str(inside(root, source.path, where)), arrays=arrays)
+
+
+def _file_names(
+    source: SourceSpec, raw: RawColumns, table: pd.DataFrame, root: Path, folder: str, name: str, where: str, what: str
+) -> list[str]:
+    """The file of each row's image or spectrum."""
+    fields = fields_of(name)
     if "source_id" in fields and source.id_hash is None:
         raise GalaxybenchError(
-            f"{where}: images: {{source_id}} exists only with id = {{hash = ...}}; use {{target_id}}"
+            f"{where}: {what}s: {{source_id}} exists only with id = {{hash = ...}}; use {{target_id}}"
         )
-    folder = inside(root, source.images.folder, f"{where}: images: folder")
-    columns: Mapping[str, list[str]] = {
-        name: (table[name] if name in ("target_id", "source_id") else raw.text[name]).astype(str).tolist()
-        for name in fields
-    }
-    names = [source.images.name.format_map(dict(zip(fields, values))) for values in zip(*columns.values())]
-    for galaxy, name in zip(table["target_id"], names):
-        inside(folder, name, f"{where}: image of {galaxy}")
-        if os.path.isabs(name):
-            raise GalaxybenchError(f"{where}: image of {galaxy} = {name!r} leaves its folder {folder}")
-    return [str(folder / name) for name in names]
-
-
-def _convert_photometry(source: SourceSpec, part: SourcePart) -> None:
-    """Turn nanomaggies into AB magnitudes, m = 22.5 - 2.5 log10 f, and errors by error propagation."""
-    if source.photometry_unit != "nanomaggy":
-        return
-    for band in source.photometry:
-        flux = part.table[f"mag_{band}"].to_numpy()
-        dark = flux <= 0
-        if dark.any():
-            part.notes.append(f"{band}: {int(dark.sum())} fluxes of zero or less have no magnitude: missing")
-        flux = np.where(dark, np.nan, flux)
-        part.table[f"mag_{band}"] = MAG_ZERO_POINT - 2.5 * np.log10(flux)
-        if band in source.photometry_error:
-            part.table[f"mag_err_{band}"] = 2.5 / np.log(10) * part.table[f"mag_err_{band}"] / flux
+    place = inside(root, folder, f"{where}: {what}s: folder")
+    columns = {field: table[field] if field in ("target_id", "source_id") else raw.text[field] for field in fields}
+    names = _formatted(name, columns)
+    labels = table.get("target_id", names)
+    for galaxy, file in zip(labels, names):
+        inside(place, file, f"{where}: {what} of {galaxy}")
+        if os.path.isabs(file):
+            raise GalaxybenchError(f"{where}: {what} of {galaxy} = {file!r} leaves its folder {place}")
+    return [str(place / file) for file in names]
 
 
 def _count_votes(source: SourceSpec, part: SourcePart) -> None:

@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-import string
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchmark.contracts import GalaxybenchError, Target, UsageError
-from benchmark.data.infofile import parse_target, refuse_unknown_keys
+from benchmark.data.formula import formula_columns
+from benchmark.data.infofile import parse_target
 from benchmark.data.keep import filter_columns
+from benchmark.data.pixelspec import ImageSpec, SpectrumSpec, parse_images, parse_spectra
 from benchmark.data.schema import SPLITS
+from benchmark.data.specvalues import Kinds, check_table, choose, text_list, text_values
 
-__all__ = ["DEBIASED", "ImageSpec", "ImportSpec", "SourceSpec", "read_spec"]
+__all__ = ["DEBIASED", "ImportSpec", "MatchSpec", "SourceSpec", "read_spec"]
 
-PHOTOMETRY_UNITS = ("mag_ab", "nanomaggy")
+PhotometryUnit = Literal["mag_ab", "nanomaggy", "microjansky", "millijansky"]
+PHOTOMETRY_UNITS: tuple[str, ...] = get_args(PhotometryUnit)
+PHOTOMETRY_EXTRAS = ("photometry_error", "photometry_ivar", "photometry_transmission")
 FIXED_SPLITS = ("hash", *SPLITS)
 DEBIASED = "_debiased"
 
 
 @dataclass(frozen=True)
-class ImageSpec:
-    """Where a source's cutouts lie.
+class MatchSpec:
+    """Rows of a source are joined to the galaxies by position instead of by id.
 
     Attributes
     ----------
-    folder : below the data folder.
-    name : file name of a galaxy; ``{target_id}``, ``{source_id}`` and columns of the source stand for its values.
-    bands : the band of each channel, in the file's order (red, green, blue for a colour JPEG).
-    pixel_scale_arcsec : arcseconds a pixel.
-    bad : what a missing, unreadable or wrong-sized image does: ``refuse`` the import or ``drop`` the galaxy.
+    ra, dec : columns of the source, degrees.
+    radius_arcsec : largest separation.
     """
 
-    folder: str
-    name: str
-    bands: tuple[str, ...]
-    pixel_scale_arcsec: float | None = None
-    bad: Literal["refuse", "drop"] = "refuse"
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names in braces in ``name``."""
-        return tuple(name for _, name, _, _ in string.Formatter().parse(self.name) if name is not None)
+    ra: str
+    dec: str
+    radius_arcsec: float
 
 
 @dataclass(frozen=True)
@@ -52,36 +46,49 @@ class SourceSpec:
 
     Attributes
     ----------
-    path, format : file below the data folder; the format follows from its name unless given.
-    id : column of integers, or ``row``; None where ``id_hash`` is set.
+    path, format : file below the data folder, or several by a pattern with ``*``; the format follows from the name
+        unless given.
+    table : extension, group or split of the file, or several by a pattern with ``*``; rows of all are put together.
+    id : column of integers, or ``row``; None where ``id_hash`` or ``match`` is set.
+    match : join by position.
+    columns : name -> formula over columns of the file; the names serve wherever a column does.
     id_hash : column of text from which ids are made.
     role : ``append`` adds galaxies, ``join`` adds columns by id; the first source always begins the catalogue.
     split : ``hash``, one split for the whole source, or a column.
     ra, dec : columns in degrees.
-    keep : row filter over the source's columns.
+    keep : row filters over the source's columns; a row must pass all.
     photometry, photometry_error : band -> column, in ``photometry_unit``.
+    photometry_ivar : band -> column of inverse variances of the fluxes, instead of errors.
+    photometry_transmission : band -> column of the share of light that passes the Galaxy's dust; corrected for.
     targets : column of each target.
     target_facts : the targets.
     votes : ``<question>_<answer>`` -> column of counts, ``<question>_<answer>_debiased`` -> column of fractions.
     images : cutouts.
+    spectra : spectra.
     """
 
     path: str
     id: str | None = None
+    match: MatchSpec | None = None
+    table: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     id_hash: str | None = None
     format: str | None = None
     role: Literal["join", "append"] = "join"
     split: str = "hash"
     ra: str | None = None
     dec: str | None = None
-    keep: str | None = None
+    keep: tuple[str, ...] = ()
     photometry: Mapping[str, str] = field(default_factory=dict)
     photometry_error: Mapping[str, str] = field(default_factory=dict)
-    photometry_unit: Literal["mag_ab", "nanomaggy"] = "mag_ab"
+    photometry_ivar: Mapping[str, str] = field(default_factory=dict)
+    photometry_transmission: Mapping[str, str] = field(default_factory=dict)
+    photometry_unit: PhotometryUnit = "mag_ab"
     targets: Mapping[str, str] = field(default_factory=dict)
     target_facts: tuple[Target, ...] = ()
     votes: Mapping[str, str] = field(default_factory=dict)
     images: ImageSpec | None = None
+    spectra: SpectrumSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class ImportSpec:
     missing: tuple[float, ...] = ()
 
 
-TOP_KEYS: dict[str, type] = {
+TOP_KEYS: Kinds = {
     "name": str,
     "version": str,
     "licence": str,
@@ -113,29 +120,29 @@ TOP_KEYS: dict[str, type] = {
     "missing": list,
     "source": list,
 }
-SOURCE_KEYS: dict[str, type | tuple[type, ...]] = {
+SOURCE_KEYS: Kinds = {
     "path": str,
     "format": str,
+    "table": (str, int),
     "id": (str, dict),
+    "match": dict,
+    "columns": dict,
     "role": str,
     "split": str,
     "ra": str,
     "dec": str,
-    "keep": str,
+    "keep": (str, list),
     "photometry": dict,
     "photometry_error": dict,
+    "photometry_ivar": dict,
+    "photometry_transmission": dict,
     "photometry_unit": str,
     "targets": dict,
     "votes": dict,
     "images": dict,
+    "spectra": dict,
 }
-IMAGE_KEYS: dict[str, type | tuple[type, ...]] = {
-    "folder": str,
-    "name": str,
-    "bands": list,
-    "pixel_scale_arcsec": (int, float),
-    "bad": str,
-}
+MATCH_KEYS: Kinds = {"ra": str, "dec": str, "radius_arcsec": (int, float)}
 
 
 def read_spec(path: str | Path) -> ImportSpec:
@@ -155,7 +162,7 @@ def read_spec(path: str | Path) -> ImportSpec:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GalaxybenchError(f"{path} is not valid TOML ({error})") from error
-    _check(table, TOP_KEYS, str(path), required=("name", "source"))
+    check_table(table, TOP_KEYS, str(path), required=("name", "source"))
     missing = table.get("missing", [])
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in missing):
         raise GalaxybenchError(f"{path}: missing = {missing}: must be numbers")
@@ -165,38 +172,27 @@ def read_spec(path: str | Path) -> ImportSpec:
     return ImportSpec(path, sources=sources, **{**table, "missing": tuple(float(value) for value in missing)})
 
 
-def _check(table: Any, keys: Mapping[str, type | tuple[type, ...]], where: str, required: tuple[str, ...] = ()) -> None:
-    if not isinstance(table, dict):
-        raise GalaxybenchError(f"{where} = {table!r}: must be a table with {', '.join(keys)}")
-    refuse_unknown_keys(table, keys, where)
-    for key, value in table.items():
-        kinds = keys[key] if isinstance(keys[key], tuple) else (keys[key],)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            names = " or ".join(kind.__name__ for kind in kinds)  # type: ignore[union-attr]
-            raise GalaxybenchError(f"{where}: {key} = {value!r}: must be {names}")
-    for key in required:
-        if key not in table:
-            raise GalaxybenchError(f"{where}: key {key!r} is missing")
-
-
 def _source(table: Any, where: str, number: int) -> SourceSpec:
-    _check(table, SOURCE_KEYS, where, required=("path", "id"))
+    check_table(table, SOURCE_KEYS, where, required=("path",))
     source = dict(table)
     source["role"] = source.get("role", "append" if number == 1 else "join")
-    _choose(source, "role", ("join", "append"), where)
-    _choose(source, "photometry_unit", PHOTOMETRY_UNITS, where)
-    for key in ("photometry", "photometry_error", "votes"):
-        _text_values(source.get(key, {}), f"{where}: {key}")
-    _check_ids(source, where)
+    choose(source, "role", ("join", "append"), where)
+    choose(source, "photometry_unit", PHOTOMETRY_UNITS, where)
+    for key in ("photometry", *PHOTOMETRY_EXTRAS, "votes", "columns"):
+        text_values(source.get(key, {}), f"{where}: {key}")
+    _check_ids(source, where, number)
+    if "table" in source:
+        source["table"] = str(source["table"])
+    for name, formula in source.get("columns", {}).items():
+        if set(formula_columns(formula)) & set(source["columns"]):
+            raise GalaxybenchError(f"{where}: columns.{name} = {formula!r}: formulas read columns of the file only")
     if source["role"] == "join" and number > 1 and source.get("split", "hash") in SPLITS:
         raise GalaxybenchError(
             f"{where}: split = {source['split']!r}: a joined source may only name a column of splits"
         )
     if ("ra" in source) != ("dec" in source):
         raise GalaxybenchError(f"{where}: give both ra and dec, or neither")
-    for band in source.get("photometry_error", {}):
-        if band not in source.get("photometry", {}):
-            raise GalaxybenchError(f"{where}: photometry_error names band {band!r} that photometry lacks")
+    _check_photometry(source, where)
     for key in source.get("votes", {}):
         question, _, answer = key.removesuffix(DEBIASED).partition("_")
         if not question or not answer or "_" in answer:
@@ -204,27 +200,39 @@ def _source(table: Any, where: str, number: int) -> SourceSpec:
                 f"{where}: votes: {key!r}: must read question_answer with one underscore between them"
             )
     if "keep" in source:
-        filter_columns(source["keep"])
+        source["keep"] = text_list(source["keep"], f"{where}: keep")
+        for condition in source["keep"]:
+            filter_columns(condition)
     source["targets"], source["target_facts"] = _targets(source.get("targets", {}), f"{where}: targets")
     if "images" in source:
-        source["images"] = _images(source["images"], f"{where}: images")
+        source["images"] = parse_images(source["images"], f"{where}: images")
+    if "spectra" in source:
+        source["spectra"] = parse_spectra(source["spectra"], f"{where}: spectra")
     return SourceSpec(**source)
 
 
-def _choose(table: Mapping[str, Any], key: str, allowed: tuple[str, ...], where: str) -> None:
-    if key in table and table[key] not in allowed:
-        raise GalaxybenchError(f"{where}: {key} = {table[key]!r}; allowed: {', '.join(allowed)}")
+def _check_photometry(source: Mapping[str, Any], where: str) -> None:
+    for key in PHOTOMETRY_EXTRAS:
+        for band in source.get(key, {}):
+            if band not in source.get("photometry", {}):
+                raise GalaxybenchError(f"{where}: {key} names band {band!r} that photometry lacks")
+    both = set(source.get("photometry_error", {})) & set(source.get("photometry_ivar", {}))
+    if both:
+        raise GalaxybenchError(f"{where}: band {min(both)!r} has photometry_error and photometry_ivar: give one")
+    if source.get("photometry_ivar") and source.get("photometry_unit", "mag_ab") == "mag_ab":
+        raise GalaxybenchError(f"{where}: photometry_ivar belongs to fluxes: set photometry_unit, or give errors")
 
 
-def _text_values(table: Mapping[str, Any], where: str) -> None:
-    for key, value in table.items():
-        if not isinstance(value, str):
-            raise GalaxybenchError(f"{where}.{key} = {value!r}: must be the name of a column")
-
-
-def _check_ids(source: dict[str, Any], where: str) -> None:
-    if isinstance(source["id"], dict):
-        _check(source["id"], {"hash": str}, f"{where}: id", required=("hash",))
+def _check_ids(source: dict[str, Any], where: str, number: int) -> None:
+    if ("id" in source) == ("match" in source):
+        raise GalaxybenchError(f"{where}: key 'id' is missing" if "id" not in source else f"{where}: give id or match")
+    if "match" in source:
+        check_table(source["match"], MATCH_KEYS, f"{where}: match", required=tuple(MATCH_KEYS))
+        source["match"] = MatchSpec(**source["match"])
+        if number == 1 or source["role"] != "join":
+            raise GalaxybenchError(f"{where}: match joins to galaxies of earlier sources: it needs role = 'join'")
+    elif isinstance(source["id"], dict):
+        check_table(source["id"], {"hash": str}, f"{where}: id", required=("hash",))
         source["id_hash"] = source.pop("id")["hash"]
     elif source["id"] == "row" and source["role"] == "join":
         raise GalaxybenchError(
@@ -245,21 +253,3 @@ def _targets(table: Mapping[str, Any], where: str) -> tuple[dict[str, str], tupl
         rest = {key: fact for key, fact in entry.items() if key != "column"}
         facts.append(parse_target({"name": name, **rest}, f"{where}.{name}"))
     return columns, tuple(facts)
-
-
-def _images(table: Mapping[str, Any], where: str) -> ImageSpec:
-    _check(table, IMAGE_KEYS, where, required=("folder", "name", "bands"))
-    _choose(table, "bad", ("refuse", "drop"), where)
-    if not table["bands"] or not all(isinstance(band, str) for band in table["bands"]):
-        raise GalaxybenchError(f"{where}: bands = {table['bands']}: must name the band of each channel")
-    try:
-        parts = list(string.Formatter().parse(table["name"]))
-    except ValueError as error:
-        raise GalaxybenchError(f"{where}: name = {table['name']!r} ({error})") from error
-    fields = [(name, form, conversion) for _, name, form, conversion in parts if name is not None]
-    if not fields or any(not name.isidentifier() or form or conversion for name, form, conversion in fields):
-        raise GalaxybenchError(
-            f"{where}: name = {table['name']!r}: must hold plain names in braces, "
-            "e.g. {target_id}.jpg or {source_id}.png"
-        )
-    return ImageSpec(**{**table, "bands": tuple(table["bands"])})

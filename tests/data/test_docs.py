@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data import checks, infofile, spec
+from benchmark.data import checks, infofile, pixelspec, spec
 from benchmark.data.tables import READERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "surveys.md").read_text(encoding="utf-8")
 SPECS = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
-KEYS = [*spec.TOP_KEYS, *spec.SOURCE_KEYS, *spec.IMAGE_KEYS, *(key for key in infofile.TARGET_TYPES if key != "name")]
+KEYS = [
+    *spec.TOP_KEYS,
+    *spec.SOURCE_KEYS,
+    *spec.MATCH_KEYS,
+    *pixelspec.IMAGE_KEYS,
+    *pixelspec.SPECTRUM_KEYS,
+    *(key for key in infofile.TARGET_TYPES if key != "name"),
+]
 LISTED = (checks.check_survey.__doc__ or "").partition("Codes:")[2]
 CODES = re.findall(r"``([a-z_]+)``", LISTED)
 

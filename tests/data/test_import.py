@@ -257,7 +257,7 @@ def test_a_truncated_jpeg_is_refused(data) -> None:
     [
         (SOURCE + 'colour = "red"', "source 1: unknown key 'colour'"),
         (SOURCE + 'splitt = "hash"', "unknown key 'splitt' .did you mean 'split'"),
-        (SOURCE + 'spectra = {flux = "f"}', "unknown key 'spectra'"),
+        (SOURCE + 'spectra = {flux = "f"}', "spectra: key 'wavelength' is missing"),
         ('id = "objid"', "source 1: key 'path' is missing"),
         ('path = "galaxies.csv"', "source 1: key 'id' is missing"),
         (SOURCE + "keep = 3", "keep = 3: must be str"),
@@ -275,7 +275,7 @@ def test_a_truncated_jpeg_is_refused(data) -> None:
         (SOURCE + IMAGES.replace("{target_id}", "x"), "must hold plain names in braces"),
         (SOURCE + IMAGES.replace("{target_id}", "{target_id.real}"), "must hold plain names in braces"),
         (SOURCE + IMAGES.replace("{target_id}", "{target_id"), "expected '}' before end of string"),
-        (SOURCE + 'format = "hdf9"', "format 'hdf9' is not read; formats: csv, images, parquet"),
+        (SOURCE + 'format = "hdf9"', "format 'hdf9' is not read; formats: csv, fits, hdf5, hugging"),
         (SOURCE.replace("zspec", "z_spec"), r"no column 'z_spec' \(did you mean 'zspec'\?\)"),
         (SOURCE.replace("zspec", "field"), r"galaxies\.csv cannot be read as CSV .*invalid value 'south'"),
         (SOURCE.replace("objid", "zspec"), "must be whole numbers; floats lose digits"),

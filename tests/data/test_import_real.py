@@ -65,20 +65,7 @@ def test_sdss_cutouts_are_the_decoded_jpegs_with_the_sources_split(tmp_path: Pat
 
 
 def test_names_hash_to_ids_that_lead_back_to_them(tmp_path: Path, real_data: Path) -> None:
-    spec = tmp_path / "rings.toml"
-    spec.write_text(
-        """
-        name = "rings"
-        [[source]]
-        path = "gz_decals_rings/labels.csv"
-        id = {hash = "id_str"}
-        ra = "ra_deg_from_name"
-        dec = "dec_deg_from_name"
-        targets = {featured = "smooth-or-featured_featured-or-disk_fraction", ring = "ring"}
-        images = {folder = "gz_decals_rings/images", name = "{source_id}.jpg", bands = ["r", "g", "b"], bad = "drop"}
-        """
-    )
-    survey, report = import_survey(spec, tmp_path / "s", data_dir=real_data)
+    survey, report = import_survey(SPECS / "gz_rings.toml", tmp_path / "s", data_dir=real_data)
     source = pd.read_csv(real_data / "gz_decals_rings" / "labels.csv").set_index("id_str")
     assert report.n_galaxies + sum(report.dropped.values()) == len(source)
     assert (survey.target_id > 0).all()

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.tables import ColumnKind, TableReader
+from benchmark.data.tables import ColumnKind, TableFile, TableReader
 
 __all__ = ["READER"]
 
@@ -19,7 +19,8 @@ __all__ = ["READER"]
 _READ = pcsv.ReadOptions(use_threads=False)
 
 
-def _columns(path: Path) -> tuple[str, ...]:
+def _columns(file: TableFile) -> tuple[str, ...]:
+    path = file.path
     try:
         with pcsv.open_csv(path, read_options=_READ) as stream:
             return tuple(stream.schema.names)
@@ -27,7 +28,8 @@ def _columns(path: Path) -> tuple[str, ...]:
         raise _unreadable(path, error) from error
 
 
-def _read(path: Path, kinds: Mapping[str, ColumnKind]) -> pd.DataFrame:
+def _read(file: TableFile, kinds: Mapping[str, ColumnKind]) -> pd.DataFrame:
+    path = file.path
     types = {name: pa.float64() if kind == "number" else pa.string() for name, kind in kinds.items()}
     convert = pcsv.ConvertOptions(column_types=types, include_columns=list(kinds), strings_can_be_null=True)
     try:

@@ -1,4 +1,4 @@
-"""Folders of JPEG or PNG cutouts: as a table of file names, and each as pixels."""
+"""Folders of cutouts, a file a galaxy: as a table of file names, and JPEG or PNG files as pixels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.tables import ColumnKind, TableReader
+from benchmark.data.tables import ColumnKind, TableFile, TableReader
 
 __all__ = ["READER", "image_shape", "read_image"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+CUTOUTS = (*SUFFIXES, ".fits", ".fit", ".fits.gz", ".fits.fz", ".npy")
 CHANNELS = {"L": 1, "RGB": 3}
 
 
@@ -65,20 +66,26 @@ def _channels(image: Image.Image, path: Path) -> int:
     return CHANNELS[image.mode]
 
 
-def _columns(path: Path) -> tuple[str, ...]:
-    if not path.is_dir():
-        raise GalaxybenchError(f"{path} is not a folder of images")
+def _stem(name: str) -> str:
+    ending = max((end for end in CUTOUTS if name.lower().endswith(end)), key=len)
+    return name[: -len(ending)]
+
+
+def _columns(file: TableFile) -> tuple[str, ...]:
+    if not file.path.is_dir():
+        raise GalaxybenchError(f"{file.path} is not a folder of images")
     return ("file", "stem")
 
 
-def _read(path: Path, kinds: Mapping[str, ColumnKind]) -> pd.DataFrame:
+def _read(file: TableFile, kinds: Mapping[str, ColumnKind]) -> pd.DataFrame:
+    path = file.path
     for name, kind in kinds.items():
         if kind == "number":
             raise GalaxybenchError(f"{path}: column {name!r} of an image folder is text, not a number")
-    files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
-    table = pd.DataFrame(
-        {"file": [entry.name for entry in files], "stem": [entry.stem for entry in files]}, dtype=object
-    )
+    files = sorted(entry.name for entry in path.iterdir() if entry.name.lower().endswith(CUTOUTS))
+    if not files:
+        raise GalaxybenchError(f"{path} holds no images: their names end in {', '.join(CUTOUTS)}")
+    table = pd.DataFrame({"file": files, "stem": [_stem(name) for name in files]}, dtype=object)
     return table[list(kinds)]
 
 

@@ -1,0 +1,241 @@
+"""Pixels of an import: which galaxies have good images and spectra, on which grid, and how they are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark.contracts import GalaxybenchError, Progress
+from benchmark.data.assembling import IMAGE_SOURCE, SPECTRUM_SOURCE
+from benchmark.data.cutouts import ImageSource
+from benchmark.data.resample import WaveGrid
+from benchmark.data.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart
+from benchmark.data.spec import ImportSpec
+from benchmark.data.spectra import SpectrumSource
+from benchmark.data.writing import ImageWriter, SpectrumWriter
+
+__all__ = ["Images", "Spectra", "image_sources", "spectrum_sources"]
+
+DEAD_COLUMN = "image_dead"
+Reasons = dict[int, str]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of all sources.
+
+    Attributes
+    ----------
+    sources : number of the source -> its images.
+    bands, unit, pixel_scale_arcsec : of the stored images.
+    """
+
+    sources: dict[int, ImageSource]
+    bands: tuple[str, ...]
+    unit: str
+    pixel_scale_arcsec: float | None
+
+    def check(self, table: pd.DataFrame, dropped: Counter[str]) -> tuple[pd.DataFrame, tuple[int, int, int]]:
+        """Return the galaxies with good images, with the share of dead pixels, and the (bands, height, width).
+
+        Only headers are read, but where pixels decide who stays.
+
+        Raises
+        ------
+        GalaxybenchError
+            If an image is bad and the spec refuses these.
+        """
+        specs = [source.spec for source in self.sources.values()]
+        dead: dict[int, float] | None = {} if any(spec.dead for spec in specs) else None
+        decode = dead is not None or any(spec.bad == "drop" for spec in specs)
+        shapes: dict[int, tuple[int, int, int]] = {}
+        reasons: Reasons = {}
+        for galaxy, number, row in _in_file_order(table, IMAGE_SOURCE, IMAGE_ROW):
+            try:
+                if number < 0:
+                    raise GalaxybenchError("no source names its image")
+                shape = self.sources[number].shape(row)
+                if decode:
+                    share = self.sources[number].read(row)[1]
+                    if dead is not None:
+                        dead[galaxy] = float(share.max())
+                shapes[galaxy] = shape
+            except GalaxybenchError as error:
+                reasons[galaxy] = str(error)
+        if not shapes:
+            raise GalaxybenchError(f"no image can be read: {next(iter(reasons.values()))}; check folder and name")
+        usual = Counter(shapes.values()).most_common(1)[0][0]
+        reasons |= {
+            galaxy: f"wrong size {shape}, most are {usual}" for galaxy, shape in shapes.items() if shape != usual
+        }
+        table = _without_bad(table, reasons, specs[0].bad, "image", dropped)
+        if dead is not None:
+            table[DEAD_COLUMN] = [dead[galaxy] for galaxy in table["target_id"]]
+        return table, usual
+
+    def writer(self, table: pd.DataFrame, shape: tuple[int, int, int], progress: Progress | None) -> ImageWriter:
+        """Return what writes the images of these galaxies."""
+
+        def fill(array: NDArray, target_id: NDArray[np.int64]) -> None:
+            def put(row: int, number: int, source_row: int) -> None:
+                array[row] = self.sources[number].read(source_row)[0]
+
+            _fill(table, target_id, (IMAGE_SOURCE, IMAGE_ROW), put, "image", progress)
+            for source in self.sources.values():
+                source.close()
+
+        dtype = next(iter(self.sources.values())).dtype
+        return ImageWriter((len(table), *shape), dtype, fill)
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The spectra of all sources.
+
+    Attributes
+    ----------
+    sources : number of the source -> its spectra.
+    grid : the survey's wavelengths.
+    """
+
+    sources: dict[int, SpectrumSource]
+    grid: WaveGrid
+
+    def check(self, table: pd.DataFrame, dropped: Counter[str]) -> pd.DataFrame:
+        """Return the galaxies with good spectra; each is read where bad ones are to be dropped.
+
+        Raises
+        ------
+        GalaxybenchError
+            If a galaxy has no spectrum, or a bad one, and the spec refuses these.
+        """
+        specs = [source.spec for source in self.sources.values()]
+        reasons: Reasons = {}
+        for galaxy, number, row in _in_file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW):
+            if number < 0:
+                reasons[galaxy] = "no source has its spectrum"
+            elif specs[0].bad == "drop" or specs[0].resample is None:
+                try:
+                    if specs[0].resample is None and self.sources[number].grid(row) != self.grid:
+                        raise GalaxybenchError(f"wavelengths differ from {self.grid}: add resample")
+                    if specs[0].bad == "drop":
+                        self.sources[number].read(row, self.grid)
+                except GalaxybenchError as error:
+                    reasons[galaxy] = str(error)
+        return _without_bad(table, reasons, specs[0].bad, "spectrum", dropped)
+
+    def writer(self, table: pd.DataFrame, progress: Progress | None) -> SpectrumWriter:
+        """Return what writes the spectra of these galaxies."""
+
+        def fill(flux: NDArray[np.float32], ivar: NDArray[np.float32], target_id: NDArray[np.int64]) -> None:
+            def put(row: int, number: int, source_row: int) -> None:
+                flux[row], ivar[row] = self.sources[number].read(source_row, self.grid)
+
+            _fill(table, target_id, (SPECTRUM_SOURCE, SPECTRUM_ROW), put, "spectrum", progress)
+            for source in self.sources.values():
+                source.close()
+
+        return SpectrumWriter((len(table), self.grid.n), fill)
+
+
+def image_sources(spec: ImportSpec, parts: list[SourcePart]) -> Images | None:
+    """Return the images of all sources, None without any.
+
+    Raises
+    ------
+    GalaxybenchError
+        If sources differ in what one survey has only once.
+    """
+    sources = {number: part.images for number, part in enumerate(parts) if part.images is not None}
+    if not sources:
+        return None
+    first, *others = [source.spec for source in sources.values()]
+    for other in others:
+        if (other.stored_bands, other.pixel_scale_arcsec) != (first.stored_bands, first.pixel_scale_arcsec):
+            raise GalaxybenchError(f"{spec.path}: images of the sources differ in bands or pixel_scale_arcsec")
+        if other.unit != first.unit:
+            raise GalaxybenchError(f"{spec.path}: images of the sources differ in unit")
+        if other.bad != first.bad:
+            raise GalaxybenchError(f"{spec.path}: images of the sources differ in bad: choose refuse or drop for all")
+    return Images(sources, first.stored_bands, first.unit, first.pixel_scale_arcsec)
+
+
+def spectrum_sources(spec: ImportSpec, parts: list[SourcePart], table: pd.DataFrame) -> Spectra | None:
+    """Return the spectra of all sources on one grid, None without any.
+
+    Raises
+    ------
+    GalaxybenchError
+        If sources differ in grid, or the first spectrum's wavelengths are not even and no grid is given.
+    """
+    sources = {number: part.spectra for number, part in enumerate(parts) if part.spectra is not None}
+    if not sources:
+        return None
+    specs = [source.spec for source in sources.values()]
+    if any((other.resample, other.bad) != (specs[0].resample, specs[0].bad) for other in specs):
+        raise GalaxybenchError(f"{spec.path}: spectra of the sources differ in resample or bad: give all the same")
+    grid = specs[0].resample
+    if grid is None:
+        found = [
+            (number, row) for _, number, row in _in_file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW) if number >= 0
+        ]
+        if not found:
+            raise GalaxybenchError(f"{spec.path}: no galaxy has a spectrum: check how the sources are joined")
+        grid = sources[found[0][0]].grid(found[0][1])
+    return Spectra(sources, grid)
+
+
+def _in_file_order(table: pd.DataFrame, owner: str, row: str) -> Iterator[tuple[int, int, int]]:
+    """(target_id, source, row) of every galaxy as the files have them; source -1 where there is none."""
+    numbers = table[owner].fillna(-1).to_numpy().astype(np.int64)
+    rows = table[row].fillna(-1).to_numpy().astype(np.int64)
+    ids = table["target_id"].to_numpy()
+    for index in np.lexsort((rows, numbers)):
+        yield int(ids[index]), int(numbers[index]), int(rows[index])
+
+
+def _fill(
+    table: pd.DataFrame,
+    target_id: NDArray[np.int64],
+    columns: tuple[str, str],
+    put: Callable[[int, int, int], None],
+    what: str,
+    progress: Progress | None,
+) -> None:
+    """Write every galaxy's pixels in the order of the files."""
+    order = np.argsort(target_id, kind="stable")
+    reasons: Reasons = {}
+    for done, (galaxy, number, row) in enumerate(_in_file_order(table, *columns), start=1):
+        place = int(order[np.searchsorted(target_id, galaxy, sorter=order)])
+        try:
+            put(place, number, row)
+        except GalaxybenchError as error:
+            reasons[galaxy] = str(error)
+        if progress is not None:
+            progress(done, len(target_id))
+    if reasons:
+        raise _bad(reasons, what)
+
+
+def _without_bad(table: pd.DataFrame, reasons: Reasons, bad: str, what: str, dropped: Counter[str]) -> pd.DataFrame:
+    if reasons and bad == "refuse":
+        raise _bad(reasons, what)
+    if reasons:
+        key = "missing, unreadable or wrong-sized image" if what == "image" else "missing or unusable spectrum"
+        dropped[key] = len(reasons)
+    if len(reasons) == len(table):
+        raise GalaxybenchError(f"no galaxy is left: {next(iter(reasons.values()))}")
+    return table[~table["target_id"].isin(list(reasons))].reset_index(drop=True)
+
+
+def _bad(reasons: Reasons, what: str) -> GalaxybenchError:
+    plural = "images" if what == "image" else "spectra"
+    listed = "; ".join(f"{galaxy}: {reason}" for galaxy, reason in list(reasons.items())[:3])
+    return GalaxybenchError(
+        f"{len(reasons)} galaxies have no good {what} ({listed}): repair them, or set bad = 'drop' in {plural}"
+    )
