@@ -46,7 +46,7 @@ def convert_photometry(source: SourceSpec, table: pd.DataFrame, notes: list[str]
             error = 2.5 / np.log(10) * error / flux if error is not None else None
         if band in source.photometry_transmission:
             values = values + 2.5 * np.log10(_transmission(source, table, band, label))
-            table.drop(columns=f"transmission {band}", inplace=True)
+            del table[f"transmission {band}"]
         table[f"mag_{band}"] = values
         if error is not None:
             table[f"mag_err_{band}"] = error

@@ -126,8 +126,8 @@ class SpectrumSource:
             wave = columns[given[camera]].astype(np.float64)
             unit = self.spec.wavelength_unit
             wave = 10.0**wave if unit == "log10_angstrom" else wave * TO_ANGSTROM[unit]
-        known = wave[np.isfinite(wave)]
-        if not len(known):
+        wave = np.where(wave > 0, wave, np.nan)  # MultimodalUniverse pads with -1
+        if not np.isfinite(wave).any():
             raise GalaxybenchError(f"{self._where(row)} has no wavelengths")
         return air_to_vacuum(wave) if self.spec.medium == "air" else wave
 
