@@ -86,8 +86,8 @@ OPTIONS = {
     "leaderboard": "--out --format --task --modality",
     "report": "--out --html",
     "survey build": "name --out --n --seed",
-    "survey import": "spec --out --data --overwrite",
-    "survey describe": "folder --json",
+    "survey import": "spec --out --data --overwrite --workers --dry-run",
+    "survey describe": "folder --json --pictures",
 }
 
 

@@ -41,12 +41,20 @@ def import_(
         typer.Option(help="Where relative paths start. Default: $GALAXYBENCH_REAL_DATA, else the spec's folder."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the survey folder if it exists.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read images.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
 ) -> int:
-    """Import tables and images into a survey folder."""
+    """Import tables, images and spectra into a survey folder."""
     from benchmark.data import import_survey
+    from benchmark.data.importing import plan_import
 
+    if dry_run:
+        typer.echo(plan_import(spec, data_dir=data))
+        return 0
     with progress_bar("importing") as progress:
-        survey, report = import_survey(spec, data_dir=data, folder=out, progress=progress, overwrite=overwrite)
+        survey, report = import_survey(
+            spec, data_dir=data, folder=out, progress=progress, announce=say, workers=workers, overwrite=overwrite
+        )
     say(report.text())
     say(f"{out}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
     return 0
@@ -56,10 +64,19 @@ def import_(
 def describe(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A survey folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Draw 25 galaxies, 6 spectra, targets and sky into this folder.")
+    ] = None,
 ) -> int:
     """Describe a survey folder: modalities, targets, counts, splits, findings."""
     from benchmark.data import describe, describe_text, load_survey
 
-    facts = describe(load_survey(folder))
+    survey = load_survey(folder)
+    facts = describe(survey)
+    if pictures is not None:
+        from benchmark.data.pictures import draw_survey
+
+        for path in draw_survey(survey, pictures):
+            say(str(path))
     typer.echo(json.dumps(facts, indent=1, allow_nan=False) if as_json else describe_text(facts))
     return 0

@@ -16,6 +16,7 @@ from benchmark.store import file_sha256
 __all__ = ["check_images", "check_spectra"]
 
 ROWS_AT_ONCE = 256
+MOST_DEAD = 0.2  # share of the pixels of a band
 WAVE_RANGE = (500.0, 1e6)  # Angstrom: far ultraviolet to 100 micron; spectra in nm or micron start below
 FLUX_RANGE = (1e-5, 1e5)  # 1e-17 erg/s/cm2/A, median of |flux|: 32nd to 7th magnitude
 
@@ -42,6 +43,11 @@ def check_images(survey: Survey) -> Iterator[Finding]:
         yield finding_about(survey, severity(survey, empty_rows), "image_empty", message, empty_rows)
     if broken_rows.any():
         yield finding_about(survey, "error", "image_not_finite", "images with NaN or infinite pixels", broken_rows)
+    if "image_dead" in survey.catalogue:
+        dead = survey.catalogue["image_dead"].to_numpy(dtype=np.float64) > MOST_DEAD
+        if dead.any():
+            message = f"images of which one band saw nothing in more than {MOST_DEAD:.0%} of its pixels"
+            yield finding_about(survey, "warning", "image_dead", message, dead)
     groups = np.frombuffer(b"".join(digests), dtype=np.uint64)
     pairs = pairs_within(groups, np.flatnonzero(~empty_rows))
     yield from repeats(survey, "image", "galaxies with the same image as another", pairs)

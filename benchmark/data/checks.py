@@ -33,9 +33,9 @@ def check_survey(survey: Survey) -> list[Finding]:
 
     Returns
     -------
-    Findings, errors first; what cannot be checked here is listed at level ``info``. Codes:
-    ``mag_range``, ``mag_is_flux``, ``target_range``, ``target_unit``, ``sentinel``, ``missing``, ``constant``,
-    ``position_range``, ``position_repeat``, ``row_repeat``, ``image_repeat``, ``image_empty``, ``image_not_finite``,
+    Findings, errors first; what cannot be checked here is listed at level ``info``. Codes: ``mag_range``,
+    ``mag_is_flux``, ``target_range``, ``target_unit``, ``sentinel``, ``missing``, ``constant``, ``position_range``,
+    ``position_repeat``, ``row_repeat``, ``image_repeat``, ``image_empty``, ``image_dead``, ``image_not_finite``,
     ``image_altered``, ``spectrum_altered``, ``spectrum_not_finite``, ``spectrum_ivar``, ``spectrum_empty``,
     ``spectrum_unit``, ``spectrum_wave``, ``spectrum_repeat``, ``split_missing``, ``split_small``, ``split_rule``,
     ``targets_absent``, ``photometry_absent``, ``images_absent``, ``spectra_absent``, ``positions_absent``,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from scipy.stats import ks_2samp
 
 from benchmark.contracts import Finding
 from benchmark.data.checks import check_survey
@@ -15,6 +16,10 @@ from benchmark.data.survey import Survey
 __all__ = ["describe", "describe_text"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+N_BINS = 20
+BARS = " ▁▂▃▄▅▆▇█"
+UNLIKE = 1e-3  # p below which test and training galaxies are called unlike
+MOST_SPECTRA = 1000  # from which the signal-to-noise ratio is taken, evenly over the survey
 
 
 def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[str, Any]:
@@ -28,7 +33,10 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
     Returns
     -------
     Keys ``name, version, digest, simulated, licence, reference, split_rule, modalities, n_galaxies, counts,
-    photometry, images, spectra, votes, targets, facts, findings``; what the survey lacks is null or empty.
+    photometry, images, spectra, votes, targets, sky, facts, findings``; what the survey lacks is null or empty. A
+    target has its ``histogram`` (20 bins between the 0.5 and 99.5 % quantiles, ``edges`` and ``counts``) and its
+    ``balance``: p of a Kolmogorov-Smirnov test that test galaxies are drawn like training galaxies. ``spectra`` has
+    quantiles of ``snr``, the median of flux times sqrt(ivar) a pixel, and ``invalid``, the share of invalid pixels.
     """
     info = survey.info
     images = None
@@ -44,6 +52,7 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
     if (wave := survey.wave_angstrom) is not None:
         spectra = {"n_wave": info.n_wave, "wave_angstrom": [float(wave[0]), float(wave[-1])]}
         spectra |= {"wave_step_angstrom": info.wave_step_angstrom, "unit": "1e-17 erg/s/cm2/A"}
+        spectra |= _signal_to_noise(survey)
     bands = {band: _summary(survey, f"mag_{band}") for band in info.photometry_bands}
     return {
         "name": info.name,
@@ -60,7 +69,11 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
         "images": images,
         "spectra": spectra,
         "votes": {question: list(answers) for question, answers in info.votes.items()},
-        "targets": [{**asdict(target), **_summary(survey, target.name)} for target in info.targets],
+        "targets": [
+            {**asdict(target), **_summary(survey, target.name), **_distribution(survey, target.name)}
+            for target in info.targets
+        ],
+        "sky": _sky(survey),
         "facts": dict(info.facts),
         "findings": [asdict(finding) for finding in (check_survey(survey) if findings is None else findings)],
     }
@@ -74,6 +87,49 @@ def _summary(survey: Survey, name: str) -> dict[str, Any]:
     quantiles = {f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(known, QUANTILES), strict=True)}
     ends = {"min": float(known.min()), "max": float(known.max())}
     return {"n": len(known), "n_missing": len(values) - len(known), **ends, "quantiles": quantiles}
+
+
+def _distribution(survey: Survey, name: str) -> dict[str, Any]:
+    """Histogram of a target, and whether test and training galaxies are alike in it."""
+    values = survey.catalogue[name].to_numpy(dtype=np.float64)
+    known = np.isfinite(values)
+    histogram = None
+    if known.any():
+        low, high = np.quantile(values[known], [0.005, 0.995])
+        counts, edges = np.histogram(values[known], N_BINS, (low, high) if high > low else (low - 0.5, low + 0.5))
+        histogram = {"edges": [float(edge) for edge in edges], "counts": [int(count) for count in counts]}
+    train, test = (values[known & (survey.split == split)] for split in ("train", "test"))
+    balance = float(ks_2samp(train, test).pvalue) if min(len(train), len(test)) >= 20 else None
+    return {"histogram": histogram, "balance": balance}
+
+
+def _signal_to_noise(survey: Survey) -> dict[str, Any]:
+    assert survey.spectra is not None  # the caller asked
+    assert survey.spectra_ivar is not None
+    ratios, invalid = [], []
+    for row in range(0, survey.n_galaxies, max(1, survey.n_galaxies // MOST_SPECTRA)):
+        ivar = np.asarray(survey.spectra_ivar[row], dtype=np.float64)
+        valid = ivar > 0
+        invalid.append(1 - valid.mean())
+        if valid.any():
+            ratios.append(np.median(np.asarray(survey.spectra[row])[valid] * np.sqrt(ivar[valid])))
+    known = [ratio for ratio in ratios if np.isfinite(ratio)]
+    values = np.quantile(known, QUANTILES) if known else []
+    quantiles = {f"{q:g}": float(value) for q, value in zip(QUANTILES, values)} or None
+    return {"snr": quantiles, "invalid": float(np.mean(invalid))}
+
+
+def _sky(survey: Survey) -> dict[str, Any] | None:
+    """Extent of the known positions in degrees; right ascension as the shortest arc that holds all."""
+    ra, dec = (survey.catalogue[name].to_numpy(dtype=np.float64) for name in ("ra", "dec"))
+    known = np.isfinite(ra) & np.isfinite(dec)
+    if not known.any():
+        return None
+    sorted_ra = np.sort(ra[known] % 360)
+    gaps = np.diff(np.append(sorted_ra, sorted_ra[0] + 360))
+    widest = int(np.argmax(gaps))
+    ends = [float(sorted_ra[(widest + 1) % len(sorted_ra)]), float(sorted_ra[widest])]
+    return {"n": int(known.sum()), "ra": ends, "dec": [float(dec[known].min()), float(dec[known].max())]}
 
 
 def describe_text(description: dict[str, Any]) -> str:
@@ -94,16 +150,22 @@ def describe_text(description: dict[str, Any]) -> str:
         at = f", {scale:g} arcsec a pixel" if scale else ""
         lines.append(f"images: {shape} {images['dtype']}, bands {', '.join(images['bands'])}, {images['unit']}{at}")
     if it["spectra"]:
-        spectra, (first, last) = it["spectra"], it["spectra"]["wave_angstrom"]
-        step = f"{spectra['wave_step_angstrom']:g}"
+        lines += _spectra_lines(it["spectra"])
+    if it["sky"]:
+        sky = it["sky"]
         lines.append(
-            f"spectra: {spectra['n_wave']} pixels, {first:g} to {last:g} Angstrom, step {step}, {spectra['unit']}"
+            f"sky: {sky['n']} positions, ra {sky['ra'][0]:.4g} to {sky['ra'][1]:.4g}, "
+            f"dec {sky['dec'][0]:.4g} to {sky['dec'][1]:.4g}"
         )
     lines.append("targets:" if it["targets"] else "targets: none")
     for target in it["targets"]:
         roles = ", ".join(role for role in ("ranked", "joint") if target[role]) or "not ranked"
         source = f"; {target['provenance']}" if target["provenance"] else ""
         lines.append(f"  {_line(target['name'], target['unit'], target)} ({roles}{source})")
+        if target["histogram"]:
+            unlike = target["balance"] is not None and target["balance"] < UNLIKE
+            warning = f"; test differs from train, p = {target['balance']:.1g}" if unlike else ""
+            lines.append(f"    {_bars(target['histogram']['counts'])}{warning}")
     if it["votes"]:
         lines.append(
             "votes: " + "; ".join(f"{question}: {', '.join(answers)}" for question, answers in it["votes"].items())
@@ -113,6 +175,23 @@ def describe_text(description: dict[str, Any]) -> str:
         which = f" ({finding['n']} galaxies, e.g. {', '.join(finding['examples'][:3])})" if finding["examples"] else ""
         lines.append(f"  {finding['level']:7s} {finding['code']}: {finding['message']}{which}")
     return "\n".join(lines)
+
+
+def _spectra_lines(spectra: dict[str, Any]) -> list[str]:
+    first, last = spectra["wave_angstrom"]
+    step = f"{spectra['wave_step_angstrom']:g}"
+    lines = [f"spectra: {spectra['n_wave']} pixels, {first:g} to {last:g} Angstrom, step {step}, {spectra['unit']}"]
+    if spectra["snr"]:
+        low, median, high = (spectra["snr"][key] for key in ("0.05", "0.5", "0.95"))
+        share = f"90 % of the galaxies {low:.3g} to {high:.3g}; {spectra['invalid']:.1%} of pixels invalid"
+        lines.append(f"  signal to noise a pixel: median {median:.3g}, {share}")
+    return lines
+
+
+def _bars(counts: Sequence[int]) -> str:
+    """A histogram as a line of text."""
+    most = max(counts) or 1
+    return "".join(BARS[-(-count * (len(BARS) - 1) // most)] for count in counts)
 
 
 def _line(name: str, unit: str, entry: dict[str, Any]) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from benchmark.contracts import GalaxybenchError, Progress, Target, UsageError
 from benchmark.data.assembling import IMAGE_SOURCE, SPECTRUM_SOURCE, decide_splits, put_together
@@ -16,7 +21,7 @@ from benchmark.data.spec import DEBIASED, ImportSpec, read_spec
 from benchmark.data.survey import Survey
 from benchmark.data.writing import refuse_existing, write_survey
 
-__all__ = ["DATA_VARIABLE", "ImportReport", "SourceReport", "import_survey"]
+__all__ = ["DATA_VARIABLE", "ImportReport", "SourceReport", "import_survey", "plan_import"]
 
 DATA_VARIABLE = "GALAXYBENCH_REAL_DATA"
 
@@ -71,6 +76,8 @@ def import_survey(
     *,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
+    announce: Callable[[str], None] | None = None,
+    workers: int = 1,
     overwrite: bool = False,
 ) -> tuple[Survey, ImportReport]:
     """Import the survey that a spec describes into a survey folder.
@@ -82,7 +89,9 @@ def import_survey(
     spec_path : TOML, see docs/surveys.md.
     folder : the survey folder to write.
     data_dir : where relative paths of the spec start; else ``$GALAXYBENCH_REAL_DATA``, else the spec's own folder.
-    progress : called with (images done, images in all).
+    progress : called with (images or spectra done, in all).
+    announce : called with one line that says what will be written, before anything is.
+    workers : processes that read images; more than one start the interpreter anew, so scripts need a main guard.
     overwrite : replace an existing survey folder.
 
     Returns
@@ -96,8 +105,78 @@ def import_survey(
     GalaxybenchError
         If spec, tables and images do not fit together; the message names file, column and galaxies.
     """
-    spec = read_spec(spec_path)
     refuse_existing(Path(folder).absolute(), overwrite=overwrite)
+    prepared = _prepare(read_spec(spec_path), data_dir)
+    if announce is not None:
+        announce(prepared.text())
+    _refuse_full_disk(Path(folder).absolute(), prepared.n_bytes)
+    survey = write_survey(
+        folder,
+        prepared.info,
+        prepared.catalogue,
+        images=prepared.images.writer(prepared.table, prepared.image_shape, progress, workers)
+        if prepared.images is not None
+        else None,
+        spectra=prepared.spectra.writer(prepared.table, progress) if prepared.spectra is not None else None,
+        overwrite=overwrite,
+    )
+    return survey, prepared.report
+
+
+def plan_import(spec_path: str | Path, *, data_dir: str | Path | None = None) -> str:
+    """Return what an import would write, and what it would drop, as lines for people; nothing is written.
+
+    Raises
+    ------
+    UsageError, GalaxybenchError
+        As `import_survey`, but for images and spectra that are only found to be bad when they are read.
+    """
+    prepared = _prepare(read_spec(spec_path), data_dir)
+    return f"{prepared.report.text()}\n{prepared.text()}"
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """An import before anything is written: the galaxies, and where their pixels lie."""
+
+    info: SurveyInfo
+    table: pd.DataFrame
+    images: Images | None
+    image_shape: tuple[int, int, int]
+    spectra: Spectra | None
+    report: ImportReport
+
+    @property
+    def catalogue(self) -> pd.DataFrame:
+        return self.table.drop(columns=[IMAGE_ROW, IMAGE_SOURCE, SPECTRUM_ROW, SPECTRUM_SOURCE], errors="ignore")
+
+    def _arrays(self) -> dict[str, tuple[tuple[int, ...], str, int]]:
+        """Name -> (shape, dtype, bytes) of the arrays to be written."""
+        shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        n = len(self.table)
+        if self.images is not None:
+            shapes["images"] = (n, *self.image_shape), np.dtype(self.images.dtype)
+        if self.spectra is not None:
+            shapes |= dict.fromkeys(("spectra", "ivar"), ((n, self.spectra.grid.n), np.dtype(np.float32)))
+        return {
+            name: (shape, dtype.name, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+            for name, (shape, dtype) in shapes.items()
+        }
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the folder, the catalogue uncompressed."""
+        return int(self.catalogue.memory_usage(deep=False).sum()) + sum(n for _, _, n in self._arrays().values())
+
+    def text(self) -> str:
+        parts = [f"catalogue of {len(self.table)} galaxies with {self.catalogue.shape[1]} columns"]
+        for name, (shape, dtype, n_bytes) in self._arrays().items():
+            parts.append(f"{name} {' x '.join(map(str, shape))} {dtype} ({n_bytes / 1e6:.1f} MB)")
+        return f"to write: {', '.join(parts)}; {self.n_bytes / 1e6:.1f} MB in all"
+
+
+def _prepare(spec: ImportSpec, data_dir: str | Path | None) -> _Prepared:
+    """Read the tables and look where the pixels lie."""
     root = _data_root(spec, data_dir)
     parts = [
         read_source(source, root, spec.missing, f"{spec.path}: source {number}")
@@ -106,26 +185,25 @@ def import_survey(
     table = put_together(spec, parts)
     table["split"], split_rule = decide_splits(spec, table)
     dropped: Counter[str] = Counter()
-    images, spectra, image_writer, spectrum_writer = image_sources(spec, parts), None, None, None
+    images, shape = image_sources(spec, parts), (0, 0, 0)
     if images is not None:
         table, shape = images.check(table, dropped)
     spectra = spectrum_sources(spec, parts, table)
     if spectra is not None:
         table = spectra.check(table, dropped)
-        spectrum_writer = spectra.writer(table, progress)
-    if images is not None:
-        image_writer = images.writer(table, shape, progress)
-    catalogue = table.drop(columns=[IMAGE_ROW, IMAGE_SOURCE, SPECTRUM_ROW, SPECTRUM_SOURCE], errors="ignore")
-    survey = write_survey(
-        folder,
-        _info(spec, images, spectra, split_rule),
-        catalogue,
-        images=image_writer,
-        spectra=spectrum_writer,
-        overwrite=overwrite,
-    )
+    stretch = images.stretch(table) if images is not None else ()
+    info = replace(_info(spec, images, spectra, split_rule), image_stretch=stretch)
     reports = tuple(_report(source.path, part) for source, part in zip(spec.sources, parts, strict=True))
-    return survey, ImportReport(reports, survey.n_galaxies, dict(dropped), split_rule)
+    return _Prepared(info, table, images, shape, spectra, ImportReport(reports, len(table), dict(dropped), split_rule))
+
+
+def _refuse_full_disk(folder: Path, n_bytes: int) -> None:
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if n_bytes > free:
+        raise GalaxybenchError(
+            f"{folder} needs {n_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: choose another disk, or crop"
+        )
 
 
 def _data_root(spec: ImportSpec, data_dir: str | Path | None) -> Path:

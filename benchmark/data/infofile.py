@@ -87,6 +87,7 @@ INFO_TYPES: dict[str, tuple[type, ...]] = {
     "image_bands": (list,),
     "pixel_scale_arcsec": (int, float),
     "image_unit": (str,),
+    "image_stretch": (list,),
     "wave_start_angstrom": (int, float),
     "wave_step_angstrom": (int, float),
     "n_wave": (int,),
@@ -139,6 +140,10 @@ def _from_toml(key: str, value: Any, path: Path) -> Any:
         for band in value:
             _refuse_type(band, (str,), where)
         return tuple(value)
+    if key == "image_stretch":
+        for scale in value:
+            _refuse_type(scale, (int, float), where)
+        return tuple(float(scale) for scale in value)
     if key == "votes":
         for question, answers in value.items():
             _refuse_type(answers, (list,), f"{where}.{question}")

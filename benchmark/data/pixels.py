@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -17,11 +19,14 @@ from benchmark.data.resample import WaveGrid
 from benchmark.data.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart
 from benchmark.data.spec import ImportSpec
 from benchmark.data.spectra import SpectrumSource
+from benchmark.data.views import STRETCH_M
 from benchmark.data.writing import ImageWriter, SpectrumWriter
 
 __all__ = ["Images", "Spectra", "image_sources", "spectrum_sources"]
 
 DEAD_COLUMN = "image_dead"
+N_STRETCH = 64  # images from which a stretch is measured
+ROWS_A_JOB = 256
 Reasons = dict[int, str]
 
 
@@ -78,10 +83,40 @@ class Images:
             table[DEAD_COLUMN] = [dead[galaxy] for galaxy in table["target_id"]]
         return table, usual
 
-    def writer(self, table: pd.DataFrame, shape: tuple[int, int, int], progress: Progress | None) -> ImageWriter:
-        """Return what writes the images of these galaxies."""
+    @property
+    def dtype(self) -> type:
+        """Of the stored pixels."""
+        return next(iter(self.sources.values())).dtype
+
+    def stretch(self, table: pd.DataFrame) -> tuple[float, ...]:
+        """Return the scale of each band in the colour stretch; empty for pictures, and for g, r, z with their own.
+
+        A band's noise comes to the softening of the stretch, .03: 1.4826 times the median of |pixel - median|, median
+        over up to 64 images. The scales of g, r, z for Legacy Surveys images follow the same rule within a factor of 2.
+        """
+        if self.unit != "nanomaggy" or self.bands == ("g", "r", "z"):
+            return ()
+        found = [(number, row) for _, number, row in _in_file_order(table, IMAGE_SOURCE, IMAGE_ROW)]
+        noise = []
+        for number, row in found[:: max(1, len(found) // N_STRETCH)]:
+            flat = self.sources[number].read(row)[0].reshape(len(self.bands), -1).astype(np.float64)
+            noise.append(1.4826 * np.median(np.abs(flat - np.median(flat, axis=1, keepdims=True)), axis=1))
+        typical = np.median(noise, axis=0)
+        if not (typical > 0).all():
+            band = self.bands[int(np.argmin(typical))]
+            raise GalaxybenchError(f"images in {band} are empty: leave the band out by use = [...]")
+        return tuple(float(f"{STRETCH_M / value:.3g}") for value in typical)
+
+    def writer(
+        self, table: pd.DataFrame, shape: tuple[int, int, int], progress: Progress | None, workers: int = 1
+    ) -> ImageWriter:
+        """Return what writes the images of these galaxies, in one or several processes."""
 
         def fill(array: NDArray, target_id: NDArray[np.int64]) -> None:
+            if workers > 1:
+                _fill_in_processes(self.sources, table, array, target_id, workers, progress)
+                return
+
             def put(row: int, number: int, source_row: int) -> None:
                 array[row] = self.sources[number].read(source_row)[0]
 
@@ -89,8 +124,7 @@ class Images:
             for source in self.sources.values():
                 source.close()
 
-        dtype = next(iter(self.sources.values())).dtype
-        return ImageWriter((len(table), *shape), dtype, fill)
+        return ImageWriter((len(table), *shape), self.dtype, fill)
 
 
 @dataclass(frozen=True)
@@ -220,6 +254,63 @@ def _fill(
             progress(done, len(target_id))
     if reasons:
         raise _bad(reasons, what)
+
+
+def _fill_in_processes(
+    sources: dict[int, ImageSource],
+    table: pd.DataFrame,
+    array: NDArray,
+    target_id: NDArray[np.int64],
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    """Write every galaxy's image straight into the file, a run of rows a process at a time."""
+    assert isinstance(array, np.memmap)  # writing.py made it
+    order = np.argsort(target_id, kind="stable")
+    jobs: list[list[tuple[int, int, int, int]]] = [[]]
+    for galaxy, number, row in _in_file_order(table, IMAGE_SOURCE, IMAGE_ROW):
+        if len(jobs[-1]) == ROWS_A_JOB or (jobs[-1] and jobs[-1][-1][2] != number):
+            jobs.append([])
+        jobs[-1].append((galaxy, int(order[np.searchsorted(target_id, galaxy, sorter=order)]), number, row))
+    array.flush()
+    reasons: Reasons = {}
+    done = 0
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_write_rows, _part(sources[job[0][2]], job), str(array.filename)) for job in jobs if job]
+        for future, job in zip(futures, jobs):
+            reasons |= future.result()
+            done += len(job)
+            if progress is not None:
+                progress(done, len(target_id))
+    if reasons:
+        raise _bad(reasons, "image")
+
+
+Job = tuple[ImageSource, list[tuple[int, int, int]]]
+
+
+def _part(source: ImageSource, job: list[tuple[int, int, int, int]]) -> Job:
+    """The part of a source that one job needs, so that not all names are sent to every process."""
+    if source.names is None:
+        return source, [(galaxy, place, row) for galaxy, place, _, row in job]
+    names = [source.names[row] for *_, row in job]
+    rows = [(galaxy, place, index) for index, (galaxy, place, _, _) in enumerate(job)]
+    return ImageSource(source.spec, names=names), rows
+
+
+def _write_rows(job: Job, path: str) -> Reasons:
+    """Write the images of one job; runs in a process of its own."""
+    source, rows = job
+    array = np.lib.format.open_memmap(path, mode="r+")
+    reasons: Reasons = {}
+    for galaxy, place, row in rows:
+        try:
+            array[place] = source.read(row)[0]
+        except GalaxybenchError as error:
+            reasons[galaxy] = str(error)
+    source.close()
+    array.flush()
+    return reasons
 
 
 def _without_bad(table: pd.DataFrame, reasons: Reasons, bad: str, what: str, dropped: Counter[str]) -> pd.DataFrame:

@@ -36,6 +36,7 @@ class SurveyInfo:
     image_bands : the band of each channel of ``images.npy``, in its order.
     pixel_scale_arcsec : arcseconds a pixel.
     image_unit : ``nanomaggy`` (float16 or float32 a pixel) or ``display_uint8`` (0-255 of a JPEG or PNG).
+    image_stretch : scale of each band in the colour stretch; empty for g, r, z nanomaggies, which have AstroCLIP's.
     wave_start_angstrom, wave_step_angstrom : the spectra's first wavelength and step, vacuum; None without spectra.
     n_wave : pixels of a spectrum; 0 = no spectra.
     split_rule : how train, validation and test were made: ``hash``, or a sentence.
@@ -61,6 +62,7 @@ class SurveyInfo:
     image_bands: tuple[str, ...] = ()
     pixel_scale_arcsec: float | None = None
     image_unit: str | None = None
+    image_stretch: tuple[float, ...] = ()
     wave_start_angstrom: float | None = None
     wave_step_angstrom: float | None = None
     n_wave: int = 0
@@ -98,6 +100,13 @@ class SurveyInfo:
             raise GalaxybenchError(f"image_unit = {self.image_unit!r}: images are in {' or '.join(IMAGE_UNITS)}")
         if not self.image_bands and self.image_unit is not None:
             raise GalaxybenchError(f"image_unit = {self.image_unit!r} but image_bands is empty: name the bands")
+        if self.image_stretch and (
+            len(self.image_stretch) != len(self.image_bands)
+            or not all(math.isfinite(value) and value > 0 for value in self.image_stretch)
+        ):
+            raise GalaxybenchError(
+                f"image_stretch = {list(self.image_stretch)}: must be a positive number for each of image_bands"
+            )
         scale = self.pixel_scale_arcsec
         if scale is not None and not (math.isfinite(scale) and scale > 0):
             raise GalaxybenchError(f"pixel_scale_arcsec = {scale}: must be a positive number of arcseconds")
@@ -131,6 +140,8 @@ class SurveyInfo:
             "votes": {question: list(answers) for question, answers in self.votes.items()},
             "catalogue": self.catalogue_digest,
         }
+        if self.image_stretch:
+            content["image_stretch"] = list(self.image_stretch)
         if self.n_wave:
             files = [self.files.get(name) for name in ("spectra.npy", "spectra_ivar.npy")]
             grid = [float(self.wave_start_angstrom or 0), float(self.wave_step_angstrom or 0), self.n_wave]

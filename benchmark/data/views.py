@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,28 +15,29 @@ from benchmark.data.survey import Survey
 __all__ = ["ImageView", "PhotometryView", "SpectrumView", "inputs", "rgb_stretch"]
 
 STRETCH_BANDS = ("g", "r", "z")
-STRETCH_SCALE = {"g": 6.0, "r": 3.4, "z": 2.2}
+GRZ_SCALES = (6.0, 3.4, 2.2)
 STRETCH_M = 0.03
 STRETCH_Q = 20.0
 
 
-def rgb_stretch(flux_nanomaggy: NDArray) -> NDArray[np.float32]:
-    """Return the asinh colour composite of g, r, z images.
+def rgb_stretch(flux_nanomaggy: NDArray, scales: Sequence[float] = GRZ_SCALES) -> NDArray[np.float32]:
+    """Return the asinh colour composite of images, of g, r, z with the constants of the Legacy Survey viewer.
 
     Parameters
     ----------
-    flux_nanomaggy : (..., 3, height, width) nanomaggies a pixel, bands in the order g, r, z.
+    flux_nanomaggy : (..., bands, height, width) nanomaggies a pixel, bands from blue to red: g, r, z.
+    scales : what each band is multiplied by.
 
     Returns
     -------
-    (..., 3, height, width) float32 in [0, 1], channels red, green, blue = z, r, g.
+    (..., bands, height, width) float32 in [0, 1], the last band first: channels red, green, blue = z, r, g.
 
     References
     ----------
     Lupton et al. 2004, astro-ph/0312483, with the constants of the Legacy Survey viewer that AstroCLIP uses
     (Parker et al. 2024, arXiv:2310.03024): scales 6.0, 3.4, 2.2 of g, r, z; m = 0.03; Q = 20.
     """
-    scale = np.array([STRETCH_SCALE[band] for band in STRETCH_BANDS], dtype=np.float32)[:, None, None]
+    scale = np.array(scales, dtype=np.float32)[:, None, None]
     y = scale * np.asarray(flux_nanomaggy, dtype=np.float32) + np.float32(STRETCH_M)
     intensity = np.maximum(y, 0).mean(axis=-3, keepdims=True)
     f = np.arcsinh(np.float32(STRETCH_Q) * intensity) / np.float32(np.sqrt(STRETCH_Q))
@@ -135,8 +137,9 @@ def inputs(survey: Survey, modality: Modality, rows: NDArray[np.int64]) -> Input
     Returns
     -------
     Photometry (n, bands) AB magnitudes with NaN where missing, or images (n, bands, height, width) in [0, 1]:
-    ``display_uint8`` divided by 255, ``nanomaggy`` by `rgb_stretch` of g, r, z, other bands left aside; or spectra
-    (n, 2, n_wave), a `SpectrumView` whose ``wave_angstrom`` names the pixels.
+    ``display_uint8`` divided by 255, ``nanomaggy`` by `rgb_stretch`, all bands where survey.toml has their
+    ``image_stretch`` (reddest first), else g, r, z, other bands left aside; or spectra (n, 2, n_wave), a `SpectrumView`
+    whose ``wave_angstrom`` names the pixels.
 
     Raises
     ------
@@ -162,11 +165,13 @@ def inputs(survey: Survey, modality: Modality, rows: NDArray[np.int64]) -> Input
     assert stored is not None  # modalities says so
     if survey.info.image_unit == "display_uint8":
         return ImageView(stored, rows, _display)
+    if survey.info.image_stretch:
+        return ImageView(stored, rows, partial(rgb_stretch, scales=survey.info.image_stretch))
     bands = tuple(survey.info.image_bands)
     if not set(STRETCH_BANDS) <= set(bands):
         raise UsageError(
             f"images of survey {survey.info.name} are nanomaggies in {', '.join(bands)}: "
-            "the colour stretch is defined for g, r, z"
+            "the colour stretch is defined for g, r, z; other bands need image_stretch in survey.toml"
         )
     shown = tuple(bands.index(band) for band in STRETCH_BANDS)
     return ImageView(stored, rows, rgb_stretch, None if bands == STRETCH_BANDS else shown)
