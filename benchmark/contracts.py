@@ -345,7 +345,9 @@ class TaskCard:
     ``targets`` maps a survey's facts to the names that are scored, an empty tuple where the task does not apply.
     ``headline`` is the (metric, target) by which the board is sorted. ``labels`` says what the probes learn for it:
     the survey's ``targets``, or ``votes``, the shares of volunteers' answers; these are given to ``targets`` as one
-    `Target` for each ``<question>_<answer>``.
+    `Target` for each ``<question>_<answer>``. ``against`` names a model of kind ``reference``: the task judges the
+    posteriors of its modality, where it applies, and ``score`` gets its posterior of the same galaxies as
+    ``reference=``.
     """
 
     name: str
@@ -358,6 +360,7 @@ class TaskCard:
     headline: tuple[str, str]
     summary: str
     labels: Labels = "targets"
+    against: str = ""
 
 
 @dataclass(frozen=True)

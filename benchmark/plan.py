@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from benchmark.config import N_RESAMPLES, PRESETS, RunConfig
 from benchmark.contracts import HeadCard, Labels, Modality, ModelCard, Probe, Target, TaskCard
-from benchmark.registry import METRICS
+from benchmark.registry import METRICS, MODELS
 from benchmark.store import SCHEMA_VERSION, content_key
 
 __all__ = ["Cell", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_file", "plan_models"]
@@ -211,12 +211,25 @@ def _embedding_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any]) -
 
 def _add_reference(builder: _Builder, card: ModelCard, facts: dict[str, Any], tasks: Sequence[TaskCard]) -> None:
     """Predictions and a posterior of a model that learns nothing from the survey, and the scores of each."""
-    settings = {"model": facts, "seed": _ENCODER_SEED, "flavour": builder.survey.flavour}
-    prepared = builder.add("train", settings, {"model": card.name, "modality": card.modality}, (), _REFERENCE_SECONDS)
-    kinds: tuple[Literal["predictions", "posterior"], ...] = ("predictions", "posterior")
-    for produces in kinds:
-        wanted = [task for task in tasks if task.labels == "targets"]
-        _add_fits(builder, card.modality, facts, None, prepared, wanted, "targets", None, produces)
+    wanted = [task for task in tasks if task.labels == "targets"]
+    for produces in ("predictions", "posterior"):
+        if any(task.needs == produces and not task.against for task in wanted):
+            for seed in builder.config.seeds:
+                cell = _reference_cell(builder, card, facts, produces, seed)
+                _add_scores(builder, cell, produces, wanted, cell.settings["targets"])
+
+
+def _reference_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any], produces: str, seed: int) -> Cell:
+    """What a model gives that knows the simulator, after the cell that prepares it."""
+    labels = {"model": card.name, "modality": card.modality}
+    flavour = {"model": facts, "seed": _ENCODER_SEED, "flavour": builder.survey.flavour}
+    prepared = builder.add("train", flavour, labels, (), _REFERENCE_SECONDS)
+    names = [target.name for target in builder.survey.targets if produces == "predictions" or target.joint]
+    settings = {"model": facts, "targets": names, "produces": produces, "n_labels": None, "seed": seed}
+    if produces == "posterior":
+        settings["n_draws"] = PRESETS[builder.config.preset].n_draws
+    seconds = 1 + builder.survey.n_galaxies / 500
+    return builder.add("predict", settings, labels | {"probe": "reference", "seed": seed}, (prepared,), seconds)
 
 
 def _add_probe(
@@ -244,19 +257,14 @@ def _add_fits(
     tasks: Sequence[TaskCard],
     learned: Labels,
     more_labels: Mapping[str, Any] | None,
-    reference: Literal["predictions", "posterior"] | None = None,
 ) -> None:
-    """The fits of one probe to one kind of labels, for every seed, and the scores of each by ``tasks``.
-
-    ``reference`` says what a model gives that learns from no label; ``embedding`` is then the cell that prepared it.
-    """
+    """The fits of one probe to one kind of labels, for every seed, and the scores of each by ``tasks``."""
     config, targets = builder.config, builder.survey.labels(learned)
-    produces = reference or (head.produces if head else "predictions")
+    produces = head.produces if head else "predictions"
     names = [target.name for target in targets if produces == "predictions" or target.joint]
     if not names or not any(task.needs == produces and task.targets(targets) for task in tasks):
         return
-    settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces}
-    settings["n_labels"] = None if reference else config.n_labels
+    settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces, "n_labels": config.n_labels}
     if learned != "targets":
         settings["labels"] = learned
     if head:
@@ -266,7 +274,7 @@ def _add_fits(
         settings["probe"] = {"name": head.name, "factory": head.factory, "version": head.version, "options": options}
     if produces == "posterior":
         settings["n_draws"] = PRESETS[config.preset].n_draws
-    probe: Probe = head.name if head else "reference" if reference else "supervised"
+    probe: Probe = head.name if head else "supervised"
     for seed in config.seeds:
         labels = {"model": facts["name"], "modality": modality, "probe": probe, "seed": seed, **(more_labels or {})}
         predicted = builder.add(
@@ -285,7 +293,8 @@ def _add_scores(
     for task in tasks:
         labels_known = builder.survey.labels(task.labels)
         names = [name for name in task.targets(labels_known) if name in available]
-        if task.needs != produces or not names:
+        reference = _reference_for(builder, task, predicted)
+        if task.needs != produces or not names or (task.against and reference is None):
             continue
         settings = {
             "model": predicted.settings["model"],
@@ -304,7 +313,19 @@ def _add_scores(
             "bootstrap_seed": bootstrap_seed(task, builder.survey.digest, builder.config.seed),
         }
         labels = {**predicted.labels, "task": task.name, "task_version": task.version}
-        builder.add("score", settings, labels, (predicted,), 2 + 2 * builder.survey.n_galaxies / 4_000)
+        needs = (predicted, reference) if reference else (predicted,)
+        builder.add("score", settings, labels, needs, 2 + 2 * builder.survey.n_galaxies / 4_000)
+
+
+def _reference_for(builder: _Builder, task: TaskCard, judged: Cell) -> Cell | None:
+    """The posterior that a task holds another against; None where they do not know the same."""
+    if not task.against:
+        return None
+    card = MODELS[task.against]
+    comparable = judged.labels["model"] != card.name and judged.labels["modality"] == card.modality
+    if not comparable or _lacking(card, builder.survey):
+        return None
+    return _reference_cell(builder, card, _model_facts(card, builder.config, None), "posterior", builder.config.seed)
 
 
 def bootstrap_seed(task: TaskCard, survey_digest: str, seed: int) -> int:
@@ -339,7 +360,14 @@ def _absence(card: ModelCard, task: TaskCard, survey: SurveyFacts, lacking: str)
         return f"survey '{survey.name}' {lacking or task.reason}"
     if card.kind == "reference" and task.labels != "targets":
         return f"{card.name} knows physical targets only, no {task.labels}"
-    return ""
+    if not task.against:
+        return ""
+    if card.name == (reference := MODELS[task.against]).name:
+        return "the others are judged against it"
+    if lacking := _lacking(reference, survey):
+        return f"survey '{survey.name}' {lacking}"
+    same = card.modality == reference.modality
+    return "" if same else f"{card.name} reads {card.modality}, {reference.name} knows {reference.modality} alone"
 
 
 def _lacking(card: ModelCard, survey: SurveyFacts) -> str:

@@ -205,12 +205,16 @@ def _score(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, A
     found = (Posterior if path.suffix == ".npz" else Predictions).read(path)
     evidence = found.select([name for name in settings["targets"] if name in found.names])
     training = _labels(source["config"], survey, evidence.names, survey.rows("train"))
+    against = {}
+    if len(cell["needs"]) > 1:
+        against["reference"] = Posterior.read(store.checked_artefact(cell["needs"][1])).select(evidence.names)
     scores, details = resolve(settings["task"]["score"])(
         evidence,
         training,
         ranked=tuple(settings["ranked"]),
         seed=settings["bootstrap_seed"],
         n_resamples=settings["n_resamples"],
+        **against,
     )
     if source["config"].get("labels") == "votes":
         details |= source["details"]

@@ -11,7 +11,7 @@ CARDS: tuple[ModelCard, ...] = (
         probes=("reference",),
         summary="the posterior that magnitudes allow, by Monte Carlo from the simulator: the ceiling of photometry",
         options={
-            "smoke": {"n_candidates": 50_000},
+            "smoke": {"n_candidates": 100_000},
             "laptop": {"n_candidates": 1_000_000},
             "paper": {"n_candidates": 1_000_000},
         },

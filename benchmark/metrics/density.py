@@ -31,4 +31,18 @@ METRICS = (
         "TARP: p-value of a test of the credibilities' variance; low = too narrow or too wide",
         interval="references",
     ),
+    MetricCard(
+        "nll_gap",
+        "lower",
+        "mean -log p(truth) of the marginal posterior less that of the reference, both by kernels from draws",
+        unit="nat",
+    ),
+    MetricCard(
+        "crps_gap", "lower", "continuous ranked probability score less that of the reference", unit="of the target"
+    ),
+    MetricCard(
+        "reference_ks",
+        "lower",
+        "mean over galaxies of the KS distance between marginal draws and those of the reference, less that of equals",
+    ),
 )

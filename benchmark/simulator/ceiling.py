@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, InputArray
 from benchmark.simulator.flavours import find_flavour
-from benchmark.simulator.pool import Pool, draw_pool
-from benchmark.simulator.reference import ReferenceDraws, reference_posterior
+from benchmark.simulator.pool import Pool
+from benchmark.simulator.reference import ReferenceDraws, drawn_pool, reference_posterior
 
 __all__ = ["ReferencePosterior"]
 
@@ -37,7 +37,7 @@ class ReferencePosterior:
 
     def prepare(self, flavour: str, *, seed: int) -> None:
         """Draw the pool of a flavour."""
-        self._pool = draw_pool(self._n_candidates, flavour, seed)
+        self._pool = drawn_pool(self._n_candidates, flavour, seed)
 
     def state(self) -> dict[str, NDArray]:
         """The pool's arrays and the name of its flavour."""

@@ -31,7 +31,7 @@ from benchmark.simulator import labels, photometry, selection
 from benchmark.simulator.flavours import Flavour
 from benchmark.simulator.pool import MASS_WIDTH_DEX, Pool, draw_pool
 
-__all__ = ["FEW_EFFECTIVE", "ReferenceDraws", "reference_posterior"]
+__all__ = ["FEW_EFFECTIVE", "ReferenceDraws", "drawn_pool", "reference_posterior"]
 
 Array = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def reference_posterior(
     effective sample size).
     """
     if pool is None:
-        pool = _drawn_pool(n_candidates, flavour, seed)
+        pool = drawn_pool(n_candidates, flavour, seed)
     names = tuple(targets) if targets is not None else tuple(t.name for t in labels.TARGETS if t.joint)
     magnitude = np.asarray(photometry, dtype=np.float64)
     _check(magnitude, names, pool, n_draws, mass_width_dex)
@@ -132,7 +132,8 @@ def reference_posterior(
 
 
 @lru_cache(maxsize=1)
-def _drawn_pool(n_candidates: int, flavour: str | Flavour, seed: int) -> Pool:
+def drawn_pool(n_candidates: int, flavour: str | Flavour, seed: int) -> Pool:
+    """A pool as `draw_pool` makes it, kept for the next call of this process."""
     return draw_pool(n_candidates, flavour, seed)
 
 

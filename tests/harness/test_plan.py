@@ -11,6 +11,7 @@ from benchmark.config import PRESETS, Preset, RunConfig
 from benchmark.contracts import HeadCard, ModelCard, Target, TaskCard, UsageError
 from benchmark.plan import ForeignFile, Plan, SurveyFacts, plan_file, plan_models
 from benchmark.registry import METRICS
+from benchmark.registry import MODELS as BOARD
 
 Z, MASS, SFR = Target("z"), Target("log10_mstar"), Target("log10_sfr", joint=False, ranked=False)
 SURVEY = SurveyFacts("toy", "1", "digest", ("photometry",), (Z, MASS, SFR), 1000)
@@ -343,3 +344,39 @@ def test_a_reference_does_not_apply_where_the_simulator_is_not_known() -> None:
     assert not plan_models(
         replace(SURVEY, flavour="south"), [CEILING], TASKS, HEADS, RunConfig(), supervised=False
     ).cells
+
+
+AGAINST = TaskCard(
+    "against", 1, "posterior", ("crps",), "t:a", _joint, "has no default targets", ("crps", "mean"), "s",
+    against="ReferencePosterior",
+)  # fmt: skip
+
+
+def test_a_task_against_the_reference_takes_along_the_reference_of_the_same_galaxies() -> None:
+    simulated = replace(SURVEY, flavour="south")
+    made = plan_models(simulated, MODELS, [AGAINST], HEADS, RunConfig())
+    by_name = {cell.name: cell for cell in made.cells}
+    (judged,) = (cell for cell in made.cells if cell.kind == "score")
+    assert judged.labels["model"] == "Colours"
+    own, reference = (by_name[name] for name in judged.needs)
+    assert (own.labels["model"], reference.labels["model"]) == ("Colours", "ReferencePosterior")
+    assert reference.settings["produces"] == "posterior"
+    assert by_name[reference.needs[0]].kind == "train"
+    # Floor reads nothing and Pixels, which the survey lacks, images
+    assert {entry.model: entry.reason for entry in made.not_applicable} == {
+        "Floor": "Floor reads none, ReferencePosterior knows photometry alone",
+        "Pixels": "survey 'toy' has no image",
+    }
+    whole = plan_models(simulated, [*MODELS, BOARD["ReferencePosterior"]], [*TASKS, AGAINST], HEADS, RunConfig())
+    assert {reference.key, judged.key} <= {cell.key for cell in whole.cells}  # prepared once for both
+    assert "the others are judged against it" in {entry.reason for entry in whole.not_applicable}
+
+
+def test_a_file_of_draws_is_judged_against_the_reference_if_it_is_said_to_be_from_photometry() -> None:
+    simulated, file = replace(SURVEY, flavour="south"), ForeignFile("/d", "abc", "draws", ("z", "log10_mstar"))
+    counts = {
+        modality: len(plan_file(simulated, "Mine", modality, file, [AGAINST], HEADS, RunConfig()).cells)
+        for modality in ("photometry", "image", None)
+    }
+    assert counts == {"photometry": 4, "image": 1, None: 1}
+    assert len(plan_file(SURVEY, "Mine", "photometry", file, [AGAINST], HEADS, RunConfig()).cells) == 1

@@ -32,8 +32,8 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
 def records(survey: Survey, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records]:
     out = tmp_path_factory.mktemp("runs") / "out"
     config = RunConfig(preset="smoke")
-    models = ["ReferencePosterior", "Constant"]
-    return out, evaluate(models, survey.folder, probes=["reference"], config=config, out=out)
+    models = ["ReferencePosterior", "PhotometryMLP", "Constant"]
+    return out, evaluate(models, survey.folder, probes=["reference", "flow"], config=config, out=out)
 
 
 def _scores(records: Records, model: str, task: str) -> dict[tuple[str, str], dict[str, Any]]:
@@ -63,14 +63,27 @@ def test_the_record_says_how_well_the_posterior_is_determined(records: tuple[Pat
     made = [json.loads(path.read_text()) for path in (records[0] / "records").glob("predict-referenceposterior*")]
     assert {record["config"]["produces"] for record in made} == {"predictions", "posterior"}
     for record in made:
-        assert record["details"]["n_candidates"] == 50_000
-        assert 10 < record["details"]["ess_50"] < 100
+        assert record["details"]["n_candidates"] == 100_000
+        assert 30 < record["details"]["ess_50"] < 150
         assert record["details"]["n_ess_below_50"] > 0
     (draws,) = [p for p in (records[0] / "outputs").iterdir() if p.suffix == ".npz" and "reference" in p.name]
     read = Posterior.read(draws)
     assert read.ess is not None
     assert read.ess.shape == read.target_id.shape
     assert read.select(["z"]).ess is read.ess
+
+
+def test_a_photometry_posterior_is_judged_against_it(records: tuple[Path, Records]) -> None:
+    found = _scores(records[1], "PhotometryMLP", "reference")
+    assert found["nll_gap", "mean"]["value"] < 0.7 * found["nll_gap", "mean"]["floor"]
+    assert 0 < found["reference_ks", "mean"]["value"] < 0.7 * found["reference_ks", "mean"]["floor"]
+    assert found["crps_gap", "z"]["floor"] > 0
+    assert found["nll_gap", "mean"]["n"] < 100
+    absent = {r["model"]["name"]: r["reason"] for r in records[1] if r["task"]["name"] == "reference" and r["reason"]}
+    assert absent == {
+        "Constant": "Constant reads none, ReferencePosterior knows photometry alone",
+        "ReferencePosterior": "the others are judged against it",
+    }
 
 
 def test_it_is_for_surveys_of_this_version_of_the_simulator_only(survey: Survey, tiny: Survey) -> None:

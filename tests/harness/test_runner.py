@@ -243,7 +243,7 @@ def test_a_record_says_where_its_numbers_come_from(watch: Watch, numbered: Surve
         "smoke",
         4,
     )
-    assert record["task"] == {"name": "redshift", "version": 1}
+    assert record["task"] == {"name": "redshift", "version": 2}
     facts = {"name": "numbered", "version": "1", "digest": numbered.digest, "simulated": False}
     assert record["survey"] == facts | {"n_per_split": numbered.counts()}
     assert record["split_digest"] == numbered.split_digest
