@@ -51,10 +51,10 @@ class FlowEnsembleConfig:
     n_bins : bins of every spline, 2 to 100.
     tail_bound : splines act inside [-tail_bound, tail_bound] in standardised units and are the identity outside
         (5; code 3).
-    epochs : most passes over the training rows (default 40; coupling 100; paper 500; code 25).
+    epochs : most passes over the training rows (default 30; coupling 100; paper 500; code 25).
     batch_size : rows of a step (paper, code 128); None: an eighth of the training rows, between 32 and 128; with
-        ``default`` 256 from 2,000 rows on and 512 from 10,000.
-    learning_rate, weight_decay : of AdamW (default 1.5e-2, 0.2; coupling 2e-3, 0; paper and code 5e-4, 0).
+        ``default`` 512 from 10,000 rows on.
+    learning_rate, weight_decay : of AdamW (default 1.5e-2, 0.1; coupling 2e-3, 0; paper and code 5e-4, 0).
     max_steps : most optimiser steps of a member; with many rows the epochs are cut down to it, and the cosine
         schedule of ``default`` with them (default 1,500; coupling 10,000; paper and code a million).
     patience : training stops after so many epochs without a better validation NLL (coupling 4; paper 20); ``default``

@@ -122,8 +122,8 @@ class ContextScaling:
     def principal_components(cls, context: NDArray[np.float64], n_components: int) -> ContextScaling:
         """Principal components of the columns, the leading ones whitened, outliers cut off.
 
-        Component j is divided by its standard deviation sd_j and multiplied by min(1, sd_j / sd_4): the first 4 have
-        unit variance, the others keep theirs relative to the fourth, so that columns of noise stay small. A context of
+        Component j is divided by its standard deviation sd_j and multiplied by min(1, sd_j / sd_4)^2: the first 4 have
+        unit variance, the others fall with theirs relative to the fourth, so that columns of noise stay small. A context of
         16 columns or fewer is whitened fully. A single row far away (embeddings of spectra have some at 40 standard
         deviations) would turn the components towards itself and rule the loss: columns are cut off at 6 robust standard
         deviations first, components at 4 of theirs. Columns in very different units, those whose largest spread exceeds
@@ -145,7 +145,7 @@ class ContextScaling:
         if not len(spread):
             return cls(mean, np.zeros((len(mean), 1)), low, high, np.array([np.inf]))
         reference = spread[-1] if len(mean) <= _FULLY_WHITENED else spread[min(_WHITENED, len(spread)) - 1]
-        share = np.minimum(1, spread / reference)
+        share = np.minimum(1, spread / reference) ** 2
         return cls(mean, inverse[:, None] * vectors / spread * share, low, high, _CUT * share)
 
     @property

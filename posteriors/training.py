@@ -152,9 +152,9 @@ def _mean_nll(flow: Flow, rows: Rows) -> float:
 def _batch_size(config: FlowEnsembleConfig, n_rows: int) -> int:
     if config.batch_size is not None:
         return config.batch_size
-    if config.recipe == "coupling" or n_rows < 2_000:
-        return min(128, max(32, n_rows // 8))
-    return 256 if n_rows < 10_000 else 512
+    if config.recipe == "default" and n_rows >= 10_000:
+        return 512
+    return min(128, max(32, n_rows // 8))
 
 
 def _running_average(averaged: _Tensors, current: _Tensors, n_averaged: Tensor | int) -> None:

@@ -25,7 +25,7 @@ CARD = HeadCard(
     factory="benchmark.heads.flow:FlowHead",
     produces="posterior",
     summary="ensemble of rational-quadratic coupling flows on scaled principal components of the embedding",
-    version=2,
+    version=3,
     options={"smoke": {"members": 2, "epochs": 15}, "laptop": {"members": 10}, "paper": {"members": 10}},
     recipes={"paper": {"recipe": "paper"}, "code": {"recipe": "code"}},
 )
