@@ -123,12 +123,12 @@ class ContextScaling:
         """Principal components of the columns, the leading ones whitened, outliers cut off.
 
         Component j is divided by its standard deviation sd_j and multiplied by min(1, sd_j / sd_4)^2: the first 4 have
-        unit variance, the others fall with theirs relative to the fourth, so that columns of noise stay small. A context of
-        16 columns or fewer is whitened fully. A single row far away (embeddings of spectra have some at 40 standard
-        deviations) would turn the components towards itself and rule the loss: columns are cut off at 6 robust standard
-        deviations first, components at 4 of theirs. Columns in very different units, those whose largest spread exceeds
-        the median one 30 times, are standardised first. Components that only hold rounding noise are left out; a
-        context without any spread becomes one column of zeros, so that the flow is an unconditional density.
+        unit variance, the others fall with theirs relative to the fourth, so that columns of noise stay small. A
+        context of 16 columns or fewer is whitened fully. A single row far away (embeddings of spectra have some at 40
+        standard deviations) would turn the components towards itself and rule the loss: columns are cut off at 6 robust
+        standard deviations first, components at 4 of theirs. Columns in very different units, those whose largest
+        spread exceeds the median one 30 times, are standardised first. Components that only hold rounding noise are
+        left out; a context without any spread becomes one column of zeros: the flow is an unconditional density.
 
         Parameters
         ----------

@@ -30,7 +30,7 @@ def test_later_components_fall_with_their_share_of_the_fourth() -> None:
     context = rng.normal(size=(2_000, 40)) @ rng.normal(size=(40, 40))
     scaled = ContextScaling.principal_components(context, 30).forward(context)
     spread = PCA().fit(context).singular_values_
-    np.testing.assert_allclose(scaled.std(0), np.minimum(1, spread[:30] / spread[3]) ** 2, rtol=2e-3)  # tails are cut off
+    np.testing.assert_allclose(scaled.std(0), np.minimum(1, spread[:30] / spread[3]) ** 2, rtol=2e-3)
 
 
 def test_columns_in_very_different_units_are_standardised_first() -> None:
