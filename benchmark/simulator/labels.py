@@ -101,13 +101,13 @@ def provabgs_labels(block: Block, truth: dict[str, Array], mag_r: Array) -> dict
     )
     log10_mstar, log10_ssfr = truth["log10_mstar"], truth["log10_ssfr"]
     log10_z = truth["ln_z_mw"] / LN10
-    fitted_age = 4.6 + 0.75 * (8.3 * np.tanh(truth["t_age_gyr"] / 8.3) - 4.6) + 0.95 * age
+    fitted_age = 4.6 + 0.75 * (8.3 * np.tanh(truth["t_age_gyr"] / 8.3) - 4.6) + 0.85 * age
     floored = np.log10(10.0**log10_ssfr + 10.0 ** (-1.3 - log10_mstar) + 10.0**-12.3)
     return {
         "log10_mstar_provabgs": log10_mstar + 0.14 * mass,
         "ln_z_mw_provabgs": LN10 * (-1.95 + 0.95 * (log10_z + 1.95) + 0.14 * metal),
         "t_age_gyr_provabgs": np.clip(fitted_age, 0.4, 0.95 * cosmology.age_gyr(truth["z"])),
-        "log10_ssfr_provabgs": floored + (0.25 + 0.45 * expit(-(log10_ssfr + 10.8) / 0.25)) * rate,
+        "log10_ssfr_provabgs": floored + (0.25 + 0.48 * expit(-(log10_ssfr + 10.8) / 0.25)) * rate,
     }
 
 

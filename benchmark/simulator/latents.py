@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtri
+from scipy.special import ndtri
 
 from benchmark.simulator.selection import Proposal
 
@@ -26,7 +26,7 @@ DRAWS: tuple[str, ...] = (
     *("recent_120myr", "recent_1gyr", "burst", "burst_mass", "burst_age", "residual"),
     *("metallicity", "metallicity_bulge", "metallicity_disc"),
     *("dust", "birth_cloud", "dust_slope"),
-    *("oxygen", "line_ratios", "agn", "agn_mix", "old_star_lines"),
+    *("oxygen", "nitrogen", "line_ratios", "agn", "agn_mix", "old_star_lines"),
     *("size_disc", "size_bulge", "faint"),
     *("label_age", "label_metallicity", "label_mass", "label_ssfr"),
     *("rosette", "sky_radius", "sky_angle"),
@@ -48,6 +48,10 @@ STREAMS: dict[str, int] = {
 """Purpose -> half of the generator's key: what is drawn for one purpose never moves what is drawn for another."""
 
 _WORDS_PER_COUNTER = 4
+
+
+# log10 Msun; log10 M by redshift; share
+QUENCHING_MASS, QUENCHING_EVOLUTION, DENSE_QUENCHING = 10.68, 0.10, 0.40
 
 
 class Block:
@@ -128,15 +132,15 @@ class Latents:
 def draw_latents(block: Block, proposal: Proposal) -> Latents:
     """Mass, redshift, type and structure of the block's candidates.
 
-    The fractions of quiescent galaxies, bulges and environments are descriptive fits, not taken from one paper; the
-    sizes follow Shen et al. 2003 (MNRAS 343, 978) and van der Wel et al. 2014 (ApJ 788, 28) in slope, with bulges
-    raised to log10 .42 kpc at 10.5 since ellipticals came out 30 % small at .30.
+    Galaxies are quenched by mass and, independently, by their surroundings (Peng et al. 2010, ApJ 721, 193, in form);
+    the two numbers, and the fractions of bulges and environments, are descriptive fits, not taken from one paper. The
+    sizes are set so that half-light radii of whole galaxies follow Shen et al. 2003 (MNRAS 343, 978) at 10^9.5 to
+    10^11.4; the prototype's bulges (.30 + .55 x) left ellipticals 30 % small.
     """
     log10_mstar, z = proposal.draw(block.uniform("mass"), block.uniform("redshift"))
     dense = block.chance("environment", 0.25 + 0.15 * np.clip(log10_mstar - 10.5, -0.5, 1.0))
-    quiescent = block.chance(
-        "quiescent", 0.03 + 0.92 * expit(((log10_mstar - 10.5) + 0.35 * dense - 0.5 * (z - 0.1)) / 0.40)
-    )
+    by_mass = 1 - np.exp(-(10.0 ** (log10_mstar - QUENCHING_MASS - QUENCHING_EVOLUTION * z)))
+    quiescent = block.chance("quiescent", 1 - (1 - by_mass) * (1 - DENSE_QUENCHING * dense))
     transition = ~quiescent & (log10_mstar > 10.3) & block.chance("transition", 0.30)
     offset = log10_mstar - 10.3
     scatter = block.normal("bulge_fraction")
@@ -147,7 +151,7 @@ def draw_latents(block: Block, proposal: Proposal) -> Latents:
     )
     log10_bulge_mass = log10_mstar + np.log10(np.maximum(bulge_fraction, 1e-3))
     disc = block.normal("size_disc", 0.62 + 0.22 * (log10_mstar - 10.2) - 0.1 * quiescent, 0.19)
-    bulge = block.normal("size_bulge", 0.42 + 0.55 * (log10_bulge_mass - 10.5), 0.17)
+    bulge = block.normal("size_bulge", 0.45 + 0.68 * (log10_bulge_mass - 10.5), 0.17)
     return Latents(
         z=z,
         log10_mstar=log10_mstar,

@@ -1,35 +1,43 @@
-"""Emission lines: hydrogen recombination from the ionising photons, metals from empirical ratios.
+"""Emission lines: three gases, each lit by its own source, whose lines add up.
 
-L(Ha) = 1.367e-12 erg (case B, 10^4 K: Kennicutt 1998, ARA&A 36, 189) times the share of the ionising photons Q(H0)
-that dust inside the HII regions leaves to the gas. That share is below .5 in the regions of nearby spirals (Inoue 2001,
-AJ 122, 1788, astro-ph/0106520); .6 is taken here, which
-brings equivalent widths of H-alpha to 20-50 A along the star-forming sequence (all photons: twice too much).
+- **HII regions** around stars younger than 100 Myr. L(Ha) = 1.367e-12 erg (case B, 10^4 K: Kennicutt 1998, ARA&A 36,
+  189) times the share of the ionising photons Q(H0) that dust inside the regions leaves to the gas. That share is below
+  .5 in nearby spirals (Inoue 2001, AJ 122, 1788, astro-ph/0106520); .6 is taken here, which brings equivalent widths
+  of H-alpha to 15-40 A along the star-forming sequence (all photons: twice too much).
+- **Gas lit by hot evolved stars**, in all galaxies: H-alpha of about .7 A equivalent width (Cid Fernandes et al. 2011,
+  MNRAS 413, 1687), with the ratios of a LINER. It stands for the photons of the templates' stars above 100 Myr.
+- **Narrow-line regions of active nuclei**, in massive galaxies: H-alpha lognormal about 2 A, ratios of a Seyfert.
 
-Metal lines follow the gas metallicity 12 + log10(O/H) = 8.79 + .45 [M/H] with .08 dex scatter; [NII] as in Marino et
-al. 2013 (A&A 559, A114, eq. 4), [OIII], [OII] and [SII] as polynomials that trace the star-forming sequence, with one
-Gaussian number u a galaxy for the scatter along it. Active and LINER-like galaxies shift the logarithms of the ratios
-linearly towards fixed values. Old stars add H-alpha of about .7 A equivalent width (Cid Fernandes et al. 2011, MNRAS
-413, 1687). [SIII] 9071 is .06 of H-alpha.
+The metal lines of HII regions follow the oxygen abundance by the calibrations of Curti et al. 2020 (MNRAS 491, 944,
+table 2), all on one (Te) scale, so that [NII], [OIII], [OII] and [SII] trace the observed sequence together. Abundance
+follows the mass-metallicity relation of the same paper (eq. 2, table 4), and with a slope of .2 the deviation of the
+disc's stars from theirs. Around the calibrations ratios scatter with the ionisation parameter (more [OIII], less [NII],
+[SII], [OII]) and with N/O. Galaxies between the star-forming sequence and the LINERs or Seyferts of the BPT diagram are
+mixtures. All hydrogen lines have case B ratios (2.86, .468, .259); [SIII] 9071 is .06 of H-alpha.
+
+Changed against the prototype: it mixed the logarithms of the ratios, with [NII]/Ha by Marino et al. 2013 clipped at -.3
+dex, which put half of the star-forming galaxies above the demarcation of Kauffmann et al. 2003.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from benchmark.simulator.dust import Dust
 from benchmark.simulator.latents import Block, Latents
-from benchmark.simulator.metallicity import Metallicity
+from benchmark.simulator.metallicity import Metallicity, stellar_median
 from benchmark.simulator.pack import TemplatePack
 from benchmark.simulator.sfh import History
 
-__all__ = ["HALPHA_PER_PHOTON", "LINES", "LineTemplates", "draw_lines"]
+__all__ = ["HALPHA_PER_PHOTON", "LINES", "LineTemplates", "draw_lines", "oxygen_abundance"]
 
 Array = NDArray[np.float64]
 
 HALPHA_PER_PHOTON = 1.367e-12  # erg
 IONISING_SHARE = 0.6  # of the photons meet gas, the others dust
+HII_GYR = 0.1
 L_SUN = 3.828e33  # erg/s
 
 LINES: dict[str, float] = {  # vacuum wavelength, Angstrom
@@ -51,7 +59,21 @@ LINES: dict[str, float] = {  # vacuum wavelength, Angstrom
     "SIII_9533": 9533.2,
 }
 WAVES = np.array(list(LINES.values()))
-AGN_RATIOS = {"nii_halpha": 1.1, "oiii_hbeta": 2.2, "oii_hbeta": 4.0, "sii_halpha": 0.9}
+
+SUN_OXYGEN = 8.69  # 12 + log10(O/H), Asplund et al. 2009, ARA&A 47, 481
+# log10 of [NII] 6585 / Ha, [OIII] 5008 / Hb, [OII] 3728 / Hb and [SII] 6725 / Ha: powers of 12 + log10(O/H) - 8.69, and
+# what one standard deviation of the ionisation parameter adds
+CALIBRATIONS: dict[str, tuple[tuple[float, ...], float]] = {
+    "nii_halpha": ((-0.489, 1.513, -2.554, -5.293, -2.867), -0.05),
+    "oiii_hbeta": ((-0.277, -3.549, -3.593, -0.981), 0.09),
+    "oii_hbeta": ((0.435, -1.362, -5.655, -4.851, -0.478, 0.736), -0.05),
+    "sii_halpha": ((-0.442, -0.360, -6.271, -8.339, -3.559), -0.05),
+}
+CALIBRATED = (-1.09, 0.16)  # 7.6 to 8.85
+NITROGEN_SCATTER = 0.06  # dex of N/O at fixed O/H
+# linear: middles of the LINER and the Seyfert branch of the BPT diagrams of Kewley et al. 2006, MNRAS 372, 961
+LINER = {"nii_halpha": 1.1, "oiii_hbeta": 2.2, "oii_hbeta": 4.0, "sii_halpha": 0.9}
+SEYFERT = {"nii_halpha": 0.9, "oiii_hbeta": 7.0, "oii_hbeta": 2.5, "sii_halpha": 0.5}
 
 
 class LineTemplates:
@@ -61,7 +83,7 @@ class LineTemplates:
         near_halpha = (np.abs(pack.wave_angstrom - LINES["Halpha"]) < 80) & (
             np.abs(pack.wave_angstrom - LINES["Halpha"]) > 25
         )
-        self.ionising_rate = pack.ionising_rate
+        self.ionising_rate = pack.ionising_rate * (pack.age_gyr < HII_GYR)
         self.continuum = pack.luminosity[..., near_halpha].mean(axis=-1, dtype=np.float64) * L_SUN
 
 
@@ -78,27 +100,58 @@ def draw_lines(
     weights = (metallicity.node_weights[..., None] * history.formed[:, :, None, :]).sum(axis=1)
     photons = mstar * np.sum(weights * templates.ionising_rate, axis=(1, 2))
     continuum = mstar * np.sum(weights * templates.continuum, axis=(1, 2))
-    old_width = 0.7 * 10.0 ** block.normal("old_star_lines", scatter=0.35)
-    halpha = HALPHA_PER_PHOTON * IONISING_SHARE * photons + old_width * continuum
-    emitted = halpha[:, None] * _relative_to_halpha(block, latents, metallicity)
+    hii = HALPHA_PER_PHOTON * IONISING_SHARE * photons
+    evolved = 0.7 * 10.0 ** block.normal("old_star_lines", scatter=0.35) * continuum
+    nucleus = _nuclear_width(block, latents) * continuum
+    emitted = hii[:, None] * _by_line(_hii_ratios(block, latents, metallicity))
+    emitted += evolved[:, None] * _by_line(_scattered(block, LINER))
+    emitted += nucleus[:, None] * _by_line(_scattered(block, SEYFERT))
     screen = (dust.a_v[:, 1] + dust.a_v_birth)[:, None] * dust.curve(WAVES)
     return emitted * 10.0 ** (-0.4 * screen)
 
 
-def _relative_to_halpha(block: Block, latents: Latents, metallicity: Metallicity) -> Array:
-    """(n, 16) intrinsic line ratios to H-alpha."""
-    oxygen = block.normal("oxygen", 8.79 + 0.45 * metallicity.component[:, 1], 0.08)
-    u = block.normal("line_ratios")
-    x = np.clip(oxygen - 8.7, -0.9, 0.8)
-    log10_ratio = {
-        "nii_halpha": np.clip((oxygen - 8.743) / 0.462 - 0.1 * u, -2.2, -0.3),
-        "oiii_hbeta": -0.35 - 1.6 * x - 0.6 * x**2 + 0.25 * u,
-        "oii_hbeta": 0.42 - 0.9 * np.clip(oxygen - 8.6, -0.3, 0.6) - 0.1 * u,
-        "sii_halpha": -0.5 - 0.15 * u - 0.2 * (oxygen - 8.6),
+def oxygen_abundance(log10_mstar: Array) -> Array:
+    """Median 12 + log10(O/H) of star-forming galaxies: 8.793 - .28 / 1.2 log10(1 + (M / 10^10.02)^-1.2).
+
+    References
+    ----------
+    Curti et al. 2020, MNRAS 491, 944, eq. 2.
+    """
+    return 8.793 - 0.28 / 1.2 * np.log10(1 + 10.0 ** (-1.2 * (log10_mstar - 10.02)))
+
+
+def _hii_ratios(block: Block, latents: Latents, metallicity: Metallicity) -> dict[str, Array]:
+    """Linear ratios (n,) of metal lines of HII regions, behind no dust."""
+    richer = metallicity.component[:, 1] - stellar_median(latents)
+    oxygen = block.normal("oxygen", oxygen_abundance(latents.log10_mstar) + 0.2 * np.clip(richer, -0.6, 0.6), 0.05)
+    x = np.clip(oxygen - SUN_OXYGEN, *CALIBRATED)
+    ionisation = block.normal("line_ratios")
+    log10_ratio = {name: polyval(x, powers) + slope * ionisation for name, (powers, slope) in CALIBRATIONS.items()}
+    log10_ratio["nii_halpha"] += block.normal("nitrogen", scatter=NITROGEN_SCATTER)
+    return {name: 10.0**value for name, value in log10_ratio.items()}
+
+
+def _scattered(block: Block, linear: dict[str, float]) -> dict[str, Array]:
+    """The ratios, each times a lognormal of .1 dex: [NII] by N/O, the others by the ionisation of the galaxy's gas."""
+    by_nitrogen, by_ionisation = block.normal("nitrogen", scatter=0.1), block.normal("line_ratios", scatter=0.1)
+    return {
+        name: value * 10.0 ** (by_nitrogen if name == "nii_halpha" else by_ionisation) for name, value in linear.items()
     }
-    mix = _agn_mix(block, latents)
-    ratio = {k: 10.0 ** ((1 - mix) * v + mix * np.log10(AGN_RATIOS[k])) for k, v in log10_ratio.items()}
-    one = np.ones_like(u)
+
+
+def _nuclear_width(block: Block, latents: Latents) -> Array:
+    """(n,) equivalent width of H-alpha of active nuclei, Angstrom; 0 in most galaxies.
+
+    Nuclei are active in up to a fifth of galaxies above 10^10.5 and in few below 10^9.5, as in Kauffmann et al. 2003,
+    MNRAS 346, 1055; half as often in quiescent galaxies.
+    """
+    share = 0.2 * np.clip(latents.log10_mstar - 9.5, 0.0, 1.0) * np.where(latents.quiescent, 0.5, 1.0)
+    return block.chance("agn", share) * 2.0 * 10.0 ** block.normal("agn_mix", scatter=0.4)
+
+
+def _by_line(ratio: dict[str, Array]) -> Array:
+    """(n, 16) luminosities relative to H-alpha, from four ratios (n,) each."""
+    one = np.ones_like(ratio["nii_halpha"])
     hbeta = one / 2.86
     oii, oiii = ratio["oii_hbeta"] * hbeta, ratio["oiii_hbeta"] * hbeta
     nii, sii = ratio["nii_halpha"], ratio["sii_halpha"]
@@ -121,10 +174,3 @@ def _relative_to_halpha(block: Block, latents: Latents, metallicity: Metallicity
         "SIII_9533": 0.06 * 2.47 * one,
     }
     return np.stack([by_line[name] for name in LINES], axis=1)
-
-
-def _agn_mix(block: Block, latents: Latents) -> Array:
-    """(n,) 0 = star-forming ratios, 1 = active: Beta(2, 1.5) for some, Beta(1, 25) for the rest."""
-    active = block.chance("agn", np.where(latents.quiescent, 0.30, 0.08))
-    u = block.uniform("agn_mix")
-    return np.where(active, betaincinv(2.0, 1.5, u), 1 - (1 - u) ** (1 / 25))

@@ -74,7 +74,7 @@ def _ordered(latent: str, width: float, centres: Mapping[str, float]) -> dict[st
 TABLE: dict[str, dict[str, dict[str, float]]] = {
     "smooth-or-featured": {
         "smooth": {"one": 0.0},
-        "featured-or-disk": {"one": -4.7, "disc": 3.4, "arms": 11.0, "edge": 7.5, "bar": 2.5, "lopsided": 1.5},
+        "featured-or-disk": {"one": -4.2, "disc": 3.4, "arms": 11.0, "edge": 7.5, "bar": 2.5, "lopsided": 1.5},
         "artifact": {"one": -4.2},
     },
     "disk-edge-on": {"yes": {"one": -2.3, "side": 7.0}, "no": {"one": 0.0}},

@@ -190,7 +190,7 @@ def test_density_falls_with_redshift_as_the_flavour_says() -> None:
 
 @pytest.mark.parametrize("name", ["north", "deep"])
 def test_cutouts_hold_the_flux_of_the_catalogue(drawn: Mapping[str, Candidates], pack: TemplatePack, name: str) -> None:
-    kept = drawn[name].take(np.flatnonzero(drawn[name].kept)[:150])
+    kept = drawn[name].take(np.flatnonzero(drawn[name].kept)[:400])
     appearance = draw_appearance(kept, pack)
     small = appearance.morphology.effective_radius < 1.0
     alone = ~np.any(appearance.neighbours["flux"] > 0, axis=(1, 2)) & (appearance.morphology.merger_flux == 0)
