@@ -30,14 +30,16 @@ def point_scores(
     Parameters
     ----------
     evidence : predictions of n test galaxies; a galaxy whose truth of a target is missing is left out of it.
-    training : (m, t) training targets, NaN = missing, which the floor is made from.
+    training : (m, t) training targets, NaN = missing, which the floor is made from; no floor where there are none.
     metrics : names of point metrics.
     averaged : targets whose R2 is averaged as target ``mean``; none where there are fewer than two.
     seed : seed of the resamples, the same for every model.
     n_resamples : bootstrap resamples of the test galaxies.
     """
     valid = np.isfinite(evidence.truth)
-    floor = constant_prediction(training, len(evidence.target_id))
+    predictions = {"model": evidence.prediction}
+    if np.isfinite(training).any(axis=0).all():  # a survey of published predictions may be all test: then no floor
+        predictions["floor"] = constant_prediction(training, len(evidence.target_id))
     bound: dict[tuple[str, str, str], BoundScore] = {}
     for number, name in enumerate(evidence.names):
         n_valid = int(valid[:, number].sum())
@@ -45,18 +47,17 @@ def point_scores(
             raise GalaxybenchError(f"{n_valid} test galaxies have '{name}': a score needs at least {_MIN_GALAXIES}")
         truth = evidence.truth[:, number]
         for metric in metrics:
-            for who, predicted in (("model", evidence.prediction), ("floor", floor)):
+            for who, predicted in predictions.items():
                 bound[who, metric, name] = POINT_SCORES[metric].bind(truth, predicted[:, number], valid[:, number])
     counts = {name: int(valid[:, number].sum()) for number, name in enumerate(evidence.names)}
     if len(averaged) > 1:
         counts["mean"] = int(valid[:, [list(evidence.names).index(name) for name in averaged]].any(axis=1).sum())
-        for who in ("model", "floor"):
+        for who in predictions:
             bound[who, "r2", "mean"] = mean_of_scores([(who, "r2", name) for name in averaged])
     found = shared_intervals(bound, n=len(evidence.target_id), n_resamples=n_resamples, seed=seed)
     return [
-        Score(
-            metric, name, interval.value, interval.low, interval.high, counts[name], found["floor", metric, name].value
-        )
+        Score(metric, name, interval.value, interval.low, interval.high, counts[name], floor.value if floor else None)
         for (who, metric, name), interval in found.items()
+        for floor in [found.get(("floor", metric, name))]
         if who == "model"
     ]

@@ -114,3 +114,13 @@ def test_every_metric_of_every_task_has_a_card() -> None:
         for metric in task.metrics:
             assert METRICS[metric].summary
         assert task.headline[0] in task.metrics
+
+
+def test_a_survey_without_training_galaxies_has_scores_and_no_floor() -> None:
+    rng = np.random.default_rng(8)
+    truth = rng.normal(size=(50, 2))
+    found = evidence(truth, truth + 0.1 * rng.normal(size=(50, 2)), ("z", "m"))
+    scores, _ = properties.score(found, np.empty((0, 2)), ranked=("z", "m"), seed=0, n_resamples=50)
+    assert {score.floor for score in scores} == {None}
+    assert all(score.value is not None and score.ci_low is not None for score in scores)
+    assert {score.target for score in scores} == {"z", "m", "mean"}

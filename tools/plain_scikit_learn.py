@@ -1,0 +1,61 @@
+"""Plain scikit-learn on the split of a survey, beside the board: ``python tools/plain_scikit_learn.py FOLDER...``.
+
+Gradient boosting on magnitudes and neighbouring colours; ridge on 8 x 8 pixel means of the images, and on 64 principal
+components of normalised spectra. Trained on train and validation together, scored once on test.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmark.data import Survey, inputs, load_survey
+from benchmark.metrics import r2, sigma_nmad
+
+GRID, BINNED = 8, 8
+ALPHAS = np.logspace(-1, 5, 13)
+
+
+def features(survey: Survey, modality: str, rows: NDArray[np.int64]) -> NDArray:
+    values = inputs(survey, modality, rows)[:]
+    if modality == "photometry":
+        return np.hstack([values, np.diff(values, axis=1)])
+    if modality == "image":
+        n, bands, height, width = values.shape
+        high, wide = height // GRID, width // GRID
+        blocks = values[:, :, : GRID * high, : GRID * wide].reshape(n, bands, GRID, high, GRID, wide)
+        return blocks.mean(axis=(3, 5)).reshape(n, -1)
+    flux = values[:, 0, : values.shape[2] // BINNED * BINNED].reshape(len(values), -1, BINNED).mean(axis=2)
+    return flux / np.abs(flux).mean(axis=1, keepdims=True)
+
+
+def regressor(modality: str) -> object:
+    if modality == "photometry":
+        return HistGradientBoostingRegressor(random_state=0)
+    steps = [StandardScaler(), *([PCA(64, random_state=0)] if modality == "spectrum" else []), RidgeCV(ALPHAS)]
+    return make_pipeline(*steps)
+
+
+def main(folders: list[str]) -> None:
+    for folder in folders:
+        survey = load_survey(folder)
+        train, test = survey.rows("train", "validation"), survey.rows("test")
+        for modality in survey.modalities:
+            seen, asked = features(survey, modality, train), features(survey, modality, test)
+            for target in survey.info.targets:
+                y, truth = (survey.target([target.name], rows)[:, 0] for rows in (train, test))
+                known, judged = np.isfinite(y), np.isfinite(truth)
+                found = regressor(modality).fit(seen[known], y[known]).predict(asked[judged])
+                scatter = f", sigma_NMAD {sigma_nmad(truth[judged], found):.4f}" if target.name == "z" else ""
+                print(f"{survey.info.name} {modality} {target.name}: R2 {r2(truth[judged], found):.3f}{scatter}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
