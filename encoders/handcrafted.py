@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.handcrafted_fit import BulgeDisc, fit_bulge_disc
 from encoders.handcrafted_shapes import (
     asymmetry,
     clumpiness,
@@ -26,49 +27,56 @@ Pixels = NDArray[np.float32]
 APERTURES = (0.02, 0.04, 0.08, 0.16, 0.32)
 """Radii in units of the image's side: .8, 1.6, 3.2, 6.4 and 12.7 arcsec on 152 pixels of .262 arcsec."""
 LIGHT_SHARES = (0.2, 0.5, 0.8, 0.9)
-_COLOUR_APERTURE = 1  # large against the point-spread function, small against the sky
 _FAINTEST = 0.05  # nanomaggies: where magnitudes turn from logarithmic to linear
 _NEIGHBOUR_SIGMA = 4.0
 
 
 class ImageHandFeatures:
-    """Aperture magnitudes, colours, light radii, concentration, shape, asymmetry, clumpiness, Gini, M20, arms.
+    """Aperture colours, a bulge and a disc, light radii, shape, asymmetry, clumpiness, Gini, M20, arms.
 
-    Reads flux, best in nanomaggies; any number of bands. With 3 bands there are 65 columns: 15 aperture magnitudes;
-    4 colours (adjacent bands; in the second aperture, and weighted by one Gaussian of 1.5 half-light radii in all
-    bands); 12 radii of 20, 50, 80 and 90 % of the light (log10 pixels); for each band concentration 5 log10(r80 / r20),
-    ellipticity, log10 of the second moments over r50^2, asymmetry, clumpiness, Gini and M20 (21); amplitudes m = 1 to 4
-    of the azimuthal light in three deprojected annuli of all bands together (12); and the share of light that belongs
-    to neighbours (1).
+    Reads flux, best in nanomaggies; any number of bands, the middle one of which is the reference. With 3 bands there
+    are 65 columns: the magnitude of the fitted galaxy and of five apertures less that (6, reference band); colours of
+    adjacent bands in the apertures (10), weighted by one Gaussian of 1.5 half-light radii (2), of the fitted galaxy,
+    its bulge and its disc (6); the bulge's share of the light in every band (3); log10 radii and axis ratios of bulge
+    and disc, log10 of the fit's residuals over their errors (5); log10 radii of 20, 50, 80 and 90 % of the light of all
+    bands (4), and the half-light radii of adjacent bands by each other (2); ellipticity and log10 second moment over
+    r50^2 (2); asymmetry, clumpiness, Gini and M20 of every band (12); amplitudes m = 1 to 4 of the azimuthal light in
+    three deprojected annuli (12); the share of light that belongs to neighbours (1).
 
     Parameters
     ----------
     batch_size : images in memory at a time.
+    psf_sigma : sigma in pixels of the point-spread function's core, which the fit takes for that of all images: 1.9 is
+        1.2 arcsec full width on pixels of .262 arcsec.
 
     Notes
     -----
     The background is the median of the image's frame. A neighbour is where an image exceeds itself, turned by 180
     degrees, by more than 4 sigma outside the innermost aperture; it is replaced by what lies opposite, so that only
-    symmetric light counts (asymmetry sees the whole). Magnitudes are inverse hyperbolic sines. An image without any
-    light in it gives finite numbers that mean nothing.
+    symmetric light counts (asymmetry sees the whole). Magnitudes are inverse hyperbolic sines. Colours of bulge and
+    disc are those of the component and a tenth of the whole, so that a component without light has the colour of the
+    whole instead of none. An image without any light in it gives finite numbers that mean nothing.
 
     References
     ----------
-    Lupton, Gunn & Szalay 1999, astro-ph/9903081 (asinh magnitudes); Conselice 2003, astro-ph/0303065 (concentration,
-    asymmetry, clumpiness); Lotz, Primack & Madau 2004, astro-ph/0311352 (Gini, M20).
+    Lupton, Gunn & Szalay 1999, astro-ph/9903081 (asinh magnitudes); Simard et al. 2011, arXiv:1107.1518 (bulges and
+    discs); Conselice 2003, astro-ph/0303065 (asymmetry, clumpiness); Lotz, Primack & Madau 2004, astro-ph/0311352
+    (Gini, M20).
     """
 
-    def __init__(self, batch_size: int = 64) -> None:
+    def __init__(self, batch_size: int = 64, psf_sigma: float = 1.9) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: must be at least 1")
-        self.batch_size = batch_size
+        if not 0 < psf_sigma < np.inf:
+            raise ValueError(f"psf_sigma {psf_sigma}: must be a positive number of pixels")
+        self.batch_size, self.psf_sigma = batch_size, psf_sigma
 
     def fit(self, inputs: ImageStack, *, seed: int) -> None:
         """Nothing is learned and nothing is drawn; the shape of ``inputs`` (n, bands, height, width) is checked."""
         require_images(inputs, "ImageHandFeatures")
 
     def embed(self, inputs: ImageStack) -> NDArray[np.float32]:
-        """Columns (n, 18 * bands + 11) of images (n, bands, height, width).
+        """Columns (n, 15 * bands + 20) of images (n, bands, height, width).
 
         Raises
         ------
@@ -76,9 +84,9 @@ class ImageHandFeatures:
             If ``inputs`` are not images or hold NaN or infinite pixels.
         """
         bands, _, _ = require_images(inputs, "ImageHandFeatures")
-        parts = [np.empty((0, 18 * bands + 11))]
+        parts = [np.empty((0, 15 * bands + 20))]
         for batch in image_batches(inputs, self.batch_size, "ImageHandFeatures"):
-            parts.append(_features(batch))
+            parts.append(_features(batch, self.psf_sigma))
         return np.concatenate(parts).astype(np.float32)
 
     def state(self) -> dict[str, NDArray]:
@@ -93,35 +101,52 @@ class ImageHandFeatures:
             )
 
 
-def _features(image: Pixels) -> Array:
-    """Columns (b, 18 * bands + 11) of images (b, bands, height, width)."""
-    side = min(image.shape[2:])
+def _features(image: Pixels, psf_sigma: float) -> Array:
+    """Columns (b, 15 * bands + 20) of images (b, bands, height, width)."""
+    side, middle = min(image.shape[2:]), image.shape[1] // 2
     flux, sigma = _background_removed(image)
     clean, neighbours = _without_neighbours(flux, sigma, APERTURES[0] * side)
     growth = _growth(clean)
-    magnitude = np.stack([_magnitude(_at_radius(growth, share * side)) for share in APERTURES], axis=-1)
-    radii = np.stack([_light_radius(growth, APERTURES[-1] * side, share) for share in LIGHT_SHARES], axis=-1)
-    small, small_flux, noise = pooled(clean), pooled(flux), sigma / 2  # of 2 x 2 pixels, averaged
-    r50, r80 = radii[..., 1] / 2, radii[..., 2] / 2
-    ellipticity, size, _ = moments(small, r50)
-    whole, r50_whole = small.sum(axis=1), r50.mean(axis=1)
-    matched = _magnitude(4 * weighted_light(small, r50_whole))  # 4 pixels were averaged
-    colours = [-np.diff(one, axis=1) for one in (magnitude[..., _COLOUR_APERTURE], matched)]
-    flattening, _, angle = moments(whole[:, None], r50_whole[:, None])
-    arms = fourier_amplitudes(whole, r50_whole, flattening[:, 0], angle[:, 0])
-    gini, m20 = gini_m20(small, 1.5 * r80)
-    per_band = [
-        5 * np.log10(radii[..., 2] / radii[..., 0]),
-        ellipticity,
-        np.log10(size / r50**2 + 1e-3),
-        asymmetry(small_flux, noise, 1.5 * r80),
-        clumpiness(small, noise, 1.5 * r80),
-        gini,
-        m20,
+    summed = growth.sum(axis=1, keepdims=True)
+    radii = np.stack([_light_radius(summed, APERTURES[-1] * side, share)[:, 0] for share in LIGHT_SHARES], axis=-1)
+    half = _light_radius(growth, APERTURES[-1] * side, 0.5)
+    fitted = fit_bulge_disc(clean, sigma, radii[:, 1], psf_sigma)
+    total = _magnitude(fitted.bulge + fitted.disc)
+    apertures = np.stack([_magnitude(_at_radius(growth, share * side)) for share in APERTURES], axis=-1)
+    columns = [
+        total[:, middle],
+        apertures[:, middle] - total[:, [middle]],
+        -np.diff(apertures, axis=1),
+        -np.diff(total, axis=1),
+        *_components(fitted),
+        np.log10(radii),
+        np.diff(np.log10(half), axis=1),
+        *_shapes(clean, flux, sigma, radii),
+        neighbours,
     ]
-    n = len(image)
-    columns = [magnitude, *colours, np.log10(radii), np.stack(per_band, axis=-1), arms, neighbours]
-    return np.concatenate([column.reshape(n, -1) for column in columns], axis=1)
+    return np.concatenate([column.reshape(len(image), -1) for column in columns], axis=1)
+
+
+def _components(fitted: BulgeDisc) -> list[Array]:
+    """Colours of bulge and disc, the bulge's shares, radii and axis ratios of both, the misfit."""
+    total = np.maximum(fitted.bulge + fitted.disc, _FAINTEST)
+    colours = [-np.diff(_magnitude(part + 0.1 * total), axis=1) for part in (fitted.bulge, fitted.disc)]
+    radii = np.log10([fitted.bulge_radius, fitted.disc_radius])
+    shares = np.clip(fitted.bulge / total, 0, 1)
+    return [*colours, shares, radii.T, fitted.bulge_ratio, fitted.disc_ratio, np.log10(fitted.misfit + 0.01)]
+
+
+def _shapes(clean: Pixels, flux: Pixels, sigma: Pixels, radii: Array) -> list[Array]:
+    """Matched colours, ellipticity, size, the four shape parameters of every band, waves around the centre."""
+    small, small_flux, noise = pooled(clean), pooled(flux), sigma / 2  # of 2 x 2 pixels, averaged
+    r50, r80 = radii[:, 1] / 2, np.repeat(radii[:, 2:3] / 2, clean.shape[1], axis=1)
+    whole = small.sum(axis=1)
+    matched = _magnitude(4 * weighted_light(small, r50))  # 4 pixels were averaged
+    ellipticity, size, angle = (value[:, 0] for value in moments(whole[:, None], r50[:, None]))
+    gini, m20 = gini_m20(small, 1.5 * r80)
+    per_band = [asymmetry(small_flux, noise, 1.5 * r80), clumpiness(small, noise, 1.5 * r80), gini, m20]
+    arms = fourier_amplitudes(whole, r50, ellipticity, angle)
+    return [-np.diff(matched, axis=1), ellipticity, np.log10(size / r50**2 + 1e-3), np.stack(per_band, axis=-1), arms]
 
 
 def _background_removed(image: Pixels) -> tuple[Pixels, Pixels]:

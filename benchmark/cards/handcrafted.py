@@ -9,10 +9,17 @@ CARDS: tuple[ModelCard, ...] = (
         factory="encoders.handcrafted:ImageHandFeatures",
         kind="encoder",
         probes=("knn", "linear", "mlp", "flow"),
-        summary="65 measurements of three bands: aperture magnitudes, colours, sizes, concentration, shape, Gini, M20",
+        summary="65 measurements of three bands: colours, bulge and disc, sizes, shape, asymmetry, Gini, M20",
         images="flux",
         options={"smoke": {}, "laptop": {}, "paper": {}},
+        revision=2,
         references=(
+            Reference(
+                "Simard, L., et al.",
+                2011,
+                "A catalog of bulge+disk decompositions and updated photometry for 1.12 million galaxies in the SDSS",
+                "arXiv:1107.1518",
+            ),
             Reference(
                 "Conselice, C. J.",
                 2003,
@@ -27,8 +34,8 @@ CARDS: tuple[ModelCard, ...] = (
             ),
         ),
         notes=(
-            "Reads nanomaggies, not the stretched colours that networks see. 18 columns a band and 11 more; nothing is "
-            "learned."
+            "Reads nanomaggies, not the stretched colours that networks see. 15 columns a band and 20 more; nothing is "
+            "learned. The fit takes the point-spread function for one of 1.2 arcsec on pixels of .262 arcsec."
         ),
     ),
 )
