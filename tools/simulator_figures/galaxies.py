@@ -155,8 +155,8 @@ def red_sequence(frame: pd.DataFrame, real: Frames) -> Figure:
         axes.set(xlabel="g - r", yticks=[])
     figure.axes[0].set_ylabel("density")
     for name, colour in zip((SIMULATED, *real), (BLUE, VERMILLION, PURPLE), strict=False):
-        figure.axes[0].plot([], [], color=colour, label=name)
-    figure.axes[0].legend(loc="upper left")
+        figure.axes[-1].plot([], [], color=colour, label=name)
+    figure.axes[-1].legend(loc="upper left", fontsize=7)
     return figure
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from astropy.io import fits
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,7 +15,7 @@ __all__ = ["desi_snr", "legacy_cube", "sdss_to_decam", "stripe82", "zcosmos", "z
 FITS_CUBE = Path("legacysurvey_fits") / "astroclip_test_image_dr9_256px.fits"
 COADD = Path("desi_coadds") / "coadd-4-80613-thru20210324.fits"
 BGS_SECONDS = 180.0  # effective time of the Bright Galaxy Survey (Hahn et al. 2023, AJ 165, 253)
-SECONDS_PER_TSNR2 = 0.14  # of TSNR2_BGS (DESI Collaboration 2024, AJ 168, 58)
+SECONDS_PER_TSNR2 = 0.14  # of TSNR2_BGS (Guy et al. 2023, AJ 165, 144)
 STAR_SHARE = 0.78  # of a star's light that enters a fibre; spectra are calibrated by stars
 
 
@@ -55,8 +56,6 @@ def _photometry(redshift: NDArray, g: NDArray, r: NDArray, z: NDArray) -> pd.Dat
 
 def legacy_cube(folder: Path) -> NDArray[np.float64]:
     """(3, 256, 256) g, r, z in nanomaggies a pixel of .262 arcsec: a field of the Legacy Surveys' ninth release."""
-    from astropy.io import fits  # needed where real files are read only
-
     with fits.open(folder / FITS_CUBE) as file:
         return np.asarray(file[0].data, dtype=np.float64)
 
@@ -74,8 +73,6 @@ def desi_snr(folder: Path) -> tuple[float, float]:
     The magnitude is by the share of a star's light, as simulated ones are. One galaxy of survey validation (z = .369),
     seen for 3,100 effective seconds.
     """
-    from astropy.io import fits  # as above
-
     with fits.open(folder / COADD) as file:
         scores, fibre = file["SCORES"].data[0], file["FIBERMAP"].data[0]
         seconds = SECONDS_PER_TSNR2 * float(scores["TSNR2_BGS"])

@@ -58,12 +58,13 @@ def bpt(frame: pd.DataFrame) -> Figure:
             y = curve(x)
             axes.plot(x[y > -1.6], y[y > -1.6], color="black", linestyle=style, linewidth=1, label=label)
         shares = np.bincount(some["kind"], minlength=3) / max(len(some), 1)
-        axes.set_title(f"{name}: {shares[0]:.0%}, {shares[1]:.0%}, {shares[2]:.0%}")
+        low, middle, high = (f"{100 * share:.0f}" for share in shares)
+        axes.set_title(f"{name}: {low} / {middle} / {high} %")
         axes.set(
             xlim=(-1.8, 0.5), ylim=(-1.3, 1.3), xlabel="log10 [NII] 6585 / H-alpha", ylabel="log10 [OIII] 5008 / H-beta"
         )
         axes.label_outer()
-    panels[0].legend(loc="lower left", fontsize=7)
+    panels[1].legend(loc="lower left", fontsize=6.5)
     return figure
 
 
