@@ -261,6 +261,16 @@ def test_quoted_numbers_name_what_the_text_needs(found: dict) -> None:
         assert words in text
 
 
+def test_documents_show_every_figure_and_no_file_is_large() -> None:
+    root = Path(__file__).parents[2] / "docs"
+    text = (root / "simulator.md").read_text()
+    files = {path.stem: path.stat().st_size for path in (root / "figures" / "simulator").glob("*.png")}
+    assert set(files) == set(drawing.FIGURES)
+    assert all(f"figures/simulator/{name}.png" in text for name in files)
+    assert max(files.values()) < 200_000
+    assert sum(files.values()) < 1_500_000
+
+
 @pytest.mark.real_data
 def test_real_catalogues_have_the_colours_of_galaxies(real_data: Path) -> None:
     stripe82, zcosmos = real.stripe82(real_data), real.zcosmos(real_data)

@@ -27,7 +27,6 @@ __all__ = [
 
 Frames = Mapping[str, pd.DataFrame]
 
-REACH = SOUTH.faint_limit + 0.4  # magnitude of the real galaxies in slices: a little deeper, for numbers
 SLICES = ((0.05, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.45))
 LOCUS = (0.5, 0.8, 1.1, 1.4)
 SIMULATED, ZCOSMOS, STRIPE82 = "simulated", "zCOSMOS", "SDSS Stripe 82"
@@ -100,7 +99,7 @@ def _contours(axes: Axes, x: pd.Series, y: pd.Series) -> None:
     """Lines around 50 and 90 % of the simulated galaxies, to compare with in each panel."""
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=40)
     smooth = counts.copy()
-    for axis in (0, 1):
+    for axis in (0, 1, 0, 1):
         smooth = np.apply_along_axis(np.convolve, axis, smooth, [0.25, 0.5, 0.25], mode="same")
     ordered = np.sort(smooth.ravel())[::-1]
     levels = [ordered[np.searchsorted(np.cumsum(ordered), share * ordered.sum())] for share in (0.9, 0.5)]
@@ -109,8 +108,8 @@ def _contours(axes: Axes, x: pd.Series, y: pd.Series) -> None:
 
 
 def detrended(galaxies: pd.DataFrame, low: float, high: float) -> np.ndarray:
-    """g-r of galaxies with low < z < high and r < 20.575, moved along the red sequence's slope to the middle z."""
-    rows = (galaxies["z"] > low) & (galaxies["z"] < high) & (galaxies["r"] < REACH)
+    """g-r of galaxies with low < z < high and r < 20.175, moved along the red sequence's slope to the middle z."""
+    rows = (galaxies["z"] > low) & (galaxies["z"] < high) & (galaxies["r"] < SOUTH.faint_limit)
     some = galaxies[rows]
     return (some["gr"] - RED_SLOPE * (some["z"] - (low + high) / 2)).to_numpy()
 

@@ -25,7 +25,7 @@ def sdss_to_decam(g: NDArray, r: NDArray, i: NDArray, z: NDArray) -> tuple[NDArr
 
 
 def stripe82(folder: Path) -> pd.DataFrame:
-    """SDSS Stripe 82 galaxies with spectra, 33,410 rows: ``z, g, r, rz`` with magnitudes as DECam would have them.
+    """SDSS Stripe 82 galaxies with spectra, 33,410 rows: ``z, r, gr, rz`` as DECam would have them.
 
     Not corrected for dust of the Milky Way (E(B-V) ~ .04); selected for spectroscopy by several programmes, luminous
     red galaxies at z > .3 among them, so densities in colour are not those of a magnitude limit.
@@ -36,18 +36,22 @@ def stripe82(folder: Path) -> pd.DataFrame:
 
 
 def zcosmos(folder: Path) -> pd.DataFrame:
-    """zCOSMOS-bright galaxies with secure redshifts: ``z, g, r, rz`` in Subaru's filters; complete to I = 22.5.
+    """zCOSMOS-bright galaxies with secure redshifts: ``z, r, gr, rz`` in Subaru's filters; complete to I = 22.5.
 
-    Rows without a measured g, r or z magnitude, with redshift confidence below 3 or of stars (z < .01) are left out;
-    the field has 1.7 square degrees, so its large-scale structure shows.
+    Colours are of 3 arcsec apertures; r is total: the aperture's with the total I magnitude that galaxies were selected
+    by in place of the aperture's. Rows that lack one of g, r, i, z, with redshift confidence below 3 or of stars
+    (z < .01) are left out, many bright galaxies, which saturate, among them; the field has 1.7 square degrees, so its
+    large-scale structure shows.
     """
     table = pd.read_csv(folder / "photoz_catalogues" / "zcosmost_bright20k.csv.gz")
-    mag = table[["g_photzi25", "r_photzi25", "z_photzi25"]].to_numpy()
+    mag = table[["g_photzi25", "r_photzi25", "z_photzi25", "ic_photzi25"]].to_numpy()
     quality = np.floor(table["cc"].to_numpy() % 10)
     good = (
         (mag > 10).all(axis=1) & (mag < 40).all(axis=1) & np.isin(quality, (3, 4)) & (table["zpec"].to_numpy() > 0.01)
     )
-    return _photometry(table["zpec"].to_numpy()[good], *mag[good].T)
+    g, r, z, i = mag[good].T
+    sample = _photometry(table["zpec"].to_numpy()[good], g, r, z)
+    return sample.assign(r=r + table["mag_sel"].to_numpy()[good] - i)
 
 
 def _photometry(redshift: NDArray, g: NDArray, r: NDArray, z: NDArray) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def clustering(found: Clustering) -> Figure:
     across.plot(
         found.r_p, power_law_wp(found.r_p, R_0, GAMMA, PI_MAX), color=VERMILLION, label="SDSS (Zehavi et al. 2005)"
     )
-    across.set(xscale="log", yscale="log", xlabel="r_p, Mpc", ylabel="w_p, Mpc")
+    across.set(xscale="log", yscale="log", xlabel="r_p, Mpc", ylabel="w_p, Mpc", ylim=(5, None))
     space.errorbar(found.s, found.xi, found.xi_error, fmt="o", color=BLUE, markersize=4, label="simulated")
     space.plot(found.s, (found.s / R_0) ** -GAMMA, color=VERMILLION, label="SDSS, in real space")
     space.set(xscale="log", yscale="log", xlabel="s, Mpc", ylabel="xi(s)", ylim=(1e-3, None))

@@ -85,7 +85,7 @@ def signal_to_noise(frame: pd.DataFrame, desi: tuple[float, float] | None) -> Fi
     for band, colour in zip("grz", (BLUE, GREEN, PURPLE), strict=True):
         running(errors, frame["r"], frame[f"mag_err_{band}"], np.arange(16, 20.3, 0.5), colour, band)
     errors.set(xlabel="r", ylabel="error of a magnitude", ylim=(0, None))
-    errors.legend(loc="upper left")
+    errors.legend(loc="lower right")
     return figure
 
 
