@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
 # imports that leave traces are made here, so that no test is blamed for them: scikit-learn's and rich's move the global
 # generator, torch's first optimiser imports sympy, which adds warning filters, as astropy.table does
 import astropy.table  # noqa: F401
+import numpy as np
+import pytest
 import rich.console  # noqa: F401
 import sklearn.ensemble  # noqa: F401
 import sympy  # noqa: F401
