@@ -47,7 +47,7 @@ SURVEYS: tuple[SurveyCard, ...] = (
             "forward-simulated DESI-like galaxies with known truth, r < 20.2: g, r, z photometry and images of 152 "
             "pixels, spectra, Galaxy Zoo votes, sky"
         ),
-        seconds_per_galaxy=0.011,
+        seconds_per_galaxy=0.012,
         votes=_VOTES,
         options={"flavour": "south"},
         references=(_BGS, _LEGACY, _POPSTAR),
@@ -59,7 +59,7 @@ SURVEYS: tuple[SurveyCard, ...] = (
             "the galaxies of 'simulated' through the BASS and MzLS filters, with seeing of 1.6, 1.5, 1.0 arcsec and .5 "
             "mag shallower"
         ),
-        seconds_per_galaxy=0.011,
+        seconds_per_galaxy=0.012,
         votes=_VOTES,
         options={"flavour": "north"},
         references=(_BGS, _LEGACY, _POPSTAR),
@@ -68,7 +68,7 @@ SURVEYS: tuple[SurveyCard, ...] = (
     SurveyCard(
         name="simulated-faint",
         summary="galaxies of 19.5 < r < 21.5 observed as 'simulated': lower signal-to-noise, z < .9, no votes",
-        seconds_per_galaxy=0.011,
+        seconds_per_galaxy=0.012,
         options={"flavour": "faint"},
         references=(_LEGACY, _POPSTAR),
         **_COMMON,
@@ -79,7 +79,7 @@ SURVEYS: tuple[SurveyCard, ...] = (
             "galaxies of i < 22.5 and z < 1.5 as Hyper Suprime-Cam sees them: g, r, i, z, Y photometry and images of "
             "64 pixels of .168 arcsec, spectra, no votes"
         ),
-        seconds_per_galaxy=0.004,
+        seconds_per_galaxy=0.006,
         options={"flavour": "deep"},
         references=(_HSC, _GALAXIESML, _POPSTAR),
         **_COMMON,

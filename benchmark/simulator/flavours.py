@@ -140,7 +140,7 @@ class Flavour:
 # priority and whose colour cut is not simulated (Hahn et al. 2023, AJ 165, 253, arXiv:2208.08512).
 #
 # Seeing: Dey et al. 2019, AJ 157, 168, table 4 (medians 1.29, 1.18, 1.11). Pixel noise: five-sigma depths of point
-# sources of about 24.7, 23.9 and 23.0. Catalogue noise: those depths, for what is a little larger than a point.
+# sources of about 24.7, 24.1 and 23.2. Catalogue noise: 24.7, 23.9 and 23.0, for what is a little larger than a point.
 #
 # The error floor stands for model magnitudes and extinction. It is a free knob, set so that photometric redshifts are
 # as good as the specification asks (R2 .68, real ones .66; there it was .022, without lines in the bands).
