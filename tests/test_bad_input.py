@@ -280,7 +280,7 @@ def test_a_wrong_unit_of_a_survey(refuse: Refuse, tiny: Survey, store: Path, tmp
         (["run", "all", "--tasks", "redshfit"], "unknown task 'redshfit': did you mean redshift?"),
         (["run", "all", "--probes", "lineer"], "unknown probe 'lineer': did you mean linear?"),
         (["run", "all", "--preset", "huge"], "--preset 'huge': must be one of smoke, laptop, paper"),
-        (["run", "all", "--survey", "simulate"], "unknown survey 'simulate': did you mean simulated?"),
+        (["run", "all", "--survey", "simulate"], "unknown survey 'simulate': did you mean simulated"),
         (["show", "Constnat"], "unknown name 'Constnat': did you mean Constant?"),
         (["leaderboard", "--task", "redshfit"], "unknown task 'redshfit': did you mean redshift?"),
     ],

@@ -79,7 +79,10 @@ class Parts:
         done = len(self.candidate) - sum(len(self.rows[k]) for k in missing)
         if not missing:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GalaxybenchError(f"{self.folder.parent / self.name}: cannot be written ({error.strerror})") from error
         if n_workers is None:
             few = sum(len(self.rows[k]) for k in missing) < FEW
             n_workers = 0 if few else min(_n_cores(), MAX_WORKERS, len(missing))
