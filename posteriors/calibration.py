@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posteriors.scores.density import central_coverage, pit_values
-from posteriors.uniformity import ks_uniform
+from posteriors.uniformity import check_ranks, ks_uniform
 
 __all__ = ["UniformityTest", "interval_coverage", "pit", "uniformity"]
-
-_MIN_GALAXIES = 10
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def uniformity(pit: ArrayLike) -> UniformityTest:
     ValueError
         For another shape, values outside [0, 1], or fewer than 10 galaxies.
     """
-    values = _check_pit(pit)
+    values = check_ranks(pit, "pit")
     distance, p_value = ks_uniform(values)
     reach = math.sqrt(math.log(2 / 0.05) / (2 * len(values)))
     return UniformityTest(distance, max(0.0, distance - reach), min(1.0, distance + reach), p_value)
@@ -81,13 +79,4 @@ def interval_coverage(pit: ArrayLike, level: float) -> float:
     ValueError
         As `uniformity`, and for a level not between 0 and 1.
     """
-    return float(central_coverage(_check_pit(pit), level).mean())
-
-
-def _check_pit(pit: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(pit, dtype=np.float64)
-    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"pit of shape {values.shape}: (n,) values in [0, 1] are needed, one target at a time")
-    if len(values) < _MIN_GALAXIES:
-        raise ValueError(f"{len(values)} galaxies: a test of calibration needs at least {_MIN_GALAXIES}")
-    return values
+    return float(central_coverage(check_ranks(pit, "pit"), level).mean())

@@ -143,7 +143,7 @@ class _Table(Generic[Key]):
                 ordered = SortedValues(score.values, score.valid, ORDER_STATISTICS[score.statistic])
                 cells = [self._place(column.astype(float), as_it_is=True) for column in ordered.cells.T]
                 self._orders[key] = (score, ordered, cells)
-        self._table = np.stack(self._columns, axis=1)
+        self._table = np.stack(self._columns)
         self._columns, self._known = [], {}
 
     def evaluate(self, chunks: Iterable[Weights]) -> dict[Key, Floats]:
@@ -151,12 +151,12 @@ class _Table(Generic[Key]):
         products: list[Weights] = []
         parts: dict[Key, list[Floats]] = {key: [] for key in self._orders}
         for weights in chunks:
-            product = weights @ self._table
+            product = self._table @ weights.T
             products.append(product)
             for key, (score, ordered, cells) in self._orders.items():
-                parts[key].append(score.factor * ordered.evaluate(weights, product[:, cells]))
-        sums = np.concatenate(products)
-        total = sums[:, self._total].astype(np.float64)
+                parts[key].append(score.factor * ordered.evaluate(weights, product[cells].T))
+        sums = np.concatenate(products, axis=1)
+        total = sums[self._total].astype(np.float64)
         result = {key: np.concatenate(part) for key, part in parts.items()}
         for key, (moment, places, count) in self._moments.items():
             counts = np.rint(self._restore(sums, [count], total)[:, 0])
@@ -178,7 +178,7 @@ class _Table(Generic[Key]):
 
     def _restore(self, sums: Weights, places: list[int], total: Floats) -> Floats:
         mean, size = np.array(self._mean)[places], np.array(self._size)[places]
-        return sums[:, places].astype(np.float64) * size + total[:, None] * mean
+        return (sums[places].astype(np.float64) * size[:, None] + mean[:, None] * total).T
 
 
 def _check_scores(bound: Mapping[Key, BoundMoment | BoundOrder], derived: Mapping[Key, DerivedScore], n: int) -> None:

@@ -11,7 +11,6 @@ arXiv:2302.03026, section 3 and algorithm 2.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posteriors.scores.density import check_draws, check_shapes
-from posteriors.uniformity import ks_uniform
+from posteriors.uniformity import ks_uniform, width_test
 
 __all__ = ["ExpectedCoverage", "ReferenceSpread", "expected_coverage", "reference_spread"]
 
@@ -246,10 +245,7 @@ def _band(f: Floats, credibility: Floats, n_bootstrap: int, rng: np.random.Gener
 
 
 def _p_values(ranks: Floats) -> tuple[float, float]:
-    """KS test, and the test that mean (rank - 1/2)^2 is 1/12: its variance over galaxies is 1/180."""
-    deviation = np.square(ranks - 0.5).mean() - 1 / 12
-    standardised = abs(deviation) * math.sqrt(180 * len(ranks))
-    return ks_uniform(ranks)[1], math.erfc(standardised / math.sqrt(2))
+    return ks_uniform(ranks)[1], width_test(ranks)[1]
 
 
 def _check_count(name: str, value: int, lowest: int) -> None:

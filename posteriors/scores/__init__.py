@@ -2,6 +2,7 @@
 
 from posteriors.scores.classification import accuracy, balanced_accuracy, f1_weighted
 from posteriors.scores.density import (
+    cde_loss_per_galaxy,
     central_coverage,
     crps,
     crps_per_galaxy,
@@ -11,6 +12,7 @@ from posteriors.scores.density import (
     nll_mixture,
     nll_per_dim,
     pit_values,
+    sharpness_per_galaxy,
 )
 from posteriors.scores.point import bias, outlier_fraction, r2, rmse, sigma_nmad
 from posteriors.scores.resampling import (
@@ -32,6 +34,7 @@ __all__ = [
     "accuracy",
     "balanced_accuracy",
     "bias",
+    "cde_loss_per_galaxy",
     "central_coverage",
     "crps",
     "crps_per_galaxy",
@@ -47,5 +50,6 @@ __all__ = [
     "pit_values",
     "r2",
     "rmse",
+    "sharpness_per_galaxy",
     "sigma_nmad",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "cde_loss_per_galaxy",
     "central_coverage",
     "check_draws",
     "check_shapes",
@@ -22,6 +23,7 @@ __all__ = [
     "nll_mixture",
     "nll_per_dim",
     "pit_values",
+    "sharpness_per_galaxy",
 ]
 
 _CHUNK_VALUES = 4_000_000  # values sorted at once: 32 MB in float64
@@ -124,6 +126,65 @@ def energy_score_per_galaxy(y_true: ArrayLike, draws: ArrayLike) -> NDArray[np.f
     for galaxy in range(len(true)):
         score[galaxy] -= pdist(drawn[:, galaxy]).sum() / n_draws**2
     return score
+
+
+def cde_loss_per_galaxy(target_log_prob: ArrayLike, draws_log_prob: ArrayLike) -> NDArray[np.float64]:
+    """Conditional density loss (n,): integral of p^2 minus twice p at the truth; lower is better, no zero point.
+
+    The squared distance from the true density but for a constant. Unlike the likelihood it is bounded where a truth
+    falls outside of the density, and it has the unit of a density, so that it cannot be compared between targets.
+
+    Parameters
+    ----------
+    target_log_prob : (n,) log density at the truth.
+    draws_log_prob : (n_draws, n) log density at draws of the same density: their mean density is the integral of p^2.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, and for NaN.
+
+    References
+    ----------
+    Izbicki & Lee 2017, arXiv:1704.08095, eq. 3; Schmidt et al. 2020, arXiv:2001.03621, section 4.4 (photometric
+    redshifts).
+    """
+    truth, drawn = np.asarray(target_log_prob, dtype=np.float64), np.asarray(draws_log_prob, dtype=np.float64)
+    if truth.ndim != 1 or drawn.ndim != 2 or drawn.shape[1:] != truth.shape or not len(drawn):
+        raise ValueError(
+            f"log densities of truths {truth.shape} and draws {drawn.shape}: (n,) and (n_draws, n) are needed"
+        )
+    if np.isnan(truth).any() or np.isnan(drawn).any():
+        raise ValueError("log densities have NaN: leave those galaxies out")
+    return np.exp(drawn).mean(0) - 2 * np.exp(truth)
+
+
+def sharpness_per_galaxy(draws: ArrayLike, level: float = 0.68) -> NDArray[np.float64]:
+    """Width of the central interval of the draws, (n,) or (n, t), in the target's unit.
+
+    Of two calibrated posteriors the sharper one knows more; of two uncalibrated ones it says nothing.
+
+    Parameters
+    ----------
+    draws : (n_draws, n) or (n_draws, n, t).
+    level : between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        For another shape, values that are not finite, and a level out of range.
+
+    References
+    ----------
+    Gneiting, Balabdaoui & Raftery 2007, doi:10.1111/j.1467-9868.2007.00587.x.
+    """
+    drawn = np.asarray(draws)
+    if drawn.ndim not in (2, 3) or 0 in drawn.shape or not np.isfinite(drawn).all():
+        raise ValueError(f"draws of shape {drawn.shape}: finite (n_draws, n) or (n_draws, n, t) are needed")
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level}: a number between 0 and 1 is needed, e.g. 0.68")
+    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return high - low
 
 
 def pit_values(y_true: ArrayLike, draws: ArrayLike, *, seed: int = 0) -> NDArray[np.float64]:
