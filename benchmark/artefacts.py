@@ -114,6 +114,8 @@ class Posterior:
     member_log_prob : (members, n) nats in the targets' units; None where only draws are known.
     log_jacobian : nats to add for z-scored targets; None where only draws are known.
     ess : (n,) effective sample size behind the draws of each galaxy; None where they are independent.
+    magnitude, magnitude_name : (n,) observed magnitudes, NaN where missing, for calibration by brightness, and their
+        column; None where the survey has none.
     """
 
     target_id: NDArray[np.int64]
@@ -123,6 +125,8 @@ class Posterior:
     member_log_prob: NDArray[np.float64] | None = None
     log_jacobian: float | None = None
     ess: NDArray[np.float64] | None = None
+    magnitude: NDArray[np.float64] | None = None
+    magnitude_name: str = ""
 
     def __post_init__(self) -> None:
         if self.draws.ndim != 3 or self.draws.shape[1:] != self.truth.shape:
@@ -134,7 +138,7 @@ class Posterior:
             raise GalaxybenchError(f"draws of {bad.sum()} galaxies are not finite, first {self.target_id[bad][0]}")
 
     def write(self, path: Path) -> Path:
-        """NPZ: ``target_id``, ``targets``, ``truth``, ``draws`` (n, n_draws, t) and, where known, the densities."""
+        """NPZ: ``target_id``, ``targets``, ``truth``, ``draws`` (n, n_draws, t) and, where known, the rest."""
         arrays: dict[str, Any] = {
             "target_id": self.target_id,
             "targets": np.array(self.names, dtype=np.str_),
@@ -143,6 +147,8 @@ class Posterior:
         }
         if self.member_log_prob is not None:
             arrays |= {"member_log_prob": self.member_log_prob, "log_jacobian": np.float64(self.log_jacobian or 0.0)}
+        if self.magnitude is not None:
+            arrays |= {"magnitude": self.magnitude, "magnitude_name": np.array(self.magnitude_name, dtype=np.str_)}
         if self.ess is not None:
             arrays["ess"] = self.ess
 
@@ -166,6 +172,8 @@ class Posterior:
                 arrays["member_log_prob"] if known else None,
                 float(arrays["log_jacobian"]) if known else None,
                 arrays["ess"] if weighted else None,
+                arrays.get("magnitude"),
+                str(arrays["magnitude_name"]) if "magnitude_name" in arrays else "",
             )
 
     def select(self, names: Sequence[str]) -> Posterior:
@@ -180,4 +188,6 @@ class Posterior:
             self.member_log_prob if joint else None,
             self.log_jacobian if joint else None,
             self.ess,
+            self.magnitude,
+            self.magnitude_name,
         )

@@ -129,7 +129,7 @@ def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str,
         result, extra = _fit_and_predict(cell, survey, store, names, test)
     known: dict[str, Any] = {"target_id": target_id, "names": names, "truth": truth}
     if settings["produces"] == "posterior":
-        posterior = Posterior(**known, **result)
+        posterior = Posterior(**known, **result, **_brightness(survey, test))
         path = posterior.write(store.path("outputs", f"{cell['name']}.npz"))
     else:
         if settings.get("labels") == "votes":
@@ -240,6 +240,15 @@ def _inputs(cell: Mapping[str, Any], survey: Survey, rows: NDArray[np.int64]) ->
     if model.get("images") == "flux":
         return flux_images(survey, rows)
     return inputs(survey, model["modality"], rows)
+
+
+def _brightness(survey: Survey, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Magnitudes in the r band, or in the middle one of the survey's: what a posterior is judged by, not given."""
+    bands = survey.info.photometry_bands
+    if not bands:
+        return {}
+    name = f"mag_{'r' if 'r' in bands else bands[len(bands) // 2]}"
+    return {"magnitude": survey.catalogue[name].to_numpy()[rows].astype(np.float64), "magnitude_name": name}
 
 
 def _model(cell: Mapping[str, Any]) -> Any:

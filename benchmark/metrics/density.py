@@ -14,6 +14,13 @@ METRICS = (
         unit="nat",
     ),
     MetricCard("crps", "lower", "continuous ranked probability score of the draws", unit="of the target"),
+    MetricCard("energy_score", "lower", "CRPS of all targets together, each in units of its training spread"),
+    MetricCard(
+        "sharpness_68",
+        "lower",
+        "mean width of the central 68 % interval; of calibrated posteriors",
+        unit="of the target",
+    ),
     MetricCard("coverage_68", "nominal", "share of truths inside the central 68 % interval of the draws", nominal=0.68),
     MetricCard("coverage_95", "nominal", "share of truths inside the central 95 % interval of the draws", nominal=0.95),
     MetricCard(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmark.artefacts import Posterior, Predictions
 from benchmark.contracts import GalaxybenchError
 from benchmark.registry import METRICS
-from benchmark.report import plots
+from benchmark.report import calibration_plots, plots
 from benchmark.report.contents import Part, Record, Row
 from benchmark.report.tables import number
 from benchmark.store import Store
@@ -173,8 +173,10 @@ def _calibration(record: Record, store: Store) -> Calibration | Gap:
             f"the diagonal is {largest:.3f}."
         )
         pictures.insert(0, _picture(plots.coverage_plot(f"{model} · {probe}", curve), alt))
+    pictures += _rank_pictures(record, evidence.names, pit)
     outside, n_bins = plots.pit_bins_outside(pit)
     verdict = f"{_verdict(scores, evidence.names, n)} {outside} of {n_bins} PIT bins lie outside of the grey band."
+    verdict = f"{verdict}{_conditional_verdict(record)}"
     joint = ("tarp_p", "tarp_width_p", "nll_mixture")
     tests = [(metric, _with_interval(scores[metric, "joint"])) for metric in joint if (metric, "joint") in scores]
     targets = tuple(
@@ -182,6 +184,41 @@ def _calibration(record: Record, store: Store) -> Calibration | Gap:
         for name in [*evidence.names, *(["mean"] if ("coverage_68", "mean") in scores else [])]
     )
     return Calibration(model, probe, labels, tuple(pictures), verdict, tuple(tests), targets)
+
+
+def _rank_pictures(record: Record, names: Sequence[str], pit: Floats) -> list[Picture]:
+    """The rank ECDF of all targets above their coverage in bins; none for records of before they were made."""
+    model, probe, _ = _who(record)
+    p_values, conditional = (record["details"].get(name) for name in ("rank_ecdf_p", "conditional"))
+    if not p_values:
+        return []
+    alt = (
+        f"Distribution of the PIT values less the uniform one, {model} ({probe}), with the band that holds 95 % of "
+        f"calibrated curves. p-values: {', '.join(f'{name} {number(p)}' for name, p in p_values.items())}."
+    )
+    if conditional:
+        rows = "; ".join(
+            f"{row['target']} at {number(row['centre'])}: {number(row['coverage_68'])}" for row in conditional["bins"]
+        )
+        alt += f" Below, the coverage of the 68 % intervals by {conditional['by']}: {rows}."
+    return [_picture(calibration_plots.rank_plot(names, pit, conditional), alt)]
+
+
+def _conditional_verdict(record: Record) -> str:
+    """What bins and the power of the tests add to the verdict; empty for records that lack them."""
+    said = ""
+    conditional, power = (record["details"].get(name) for name in ("conditional", "power"))
+    if conditional:
+        wrong = [row for row in conditional["bins"] if row["p_adjusted"] < _LEVEL]
+        places = ", ".join(f"{row['target']} at {conditional['by']} {number(row['centre'])}" for row in wrong[:3])
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        said += f" In bins by {conditional['by']}, miscalibrated after Holm's correction: {places or 'none'}{more}."
+    if power:
+        said += (
+            f" A posterior {1 - power['width']:.0%} too narrow would be noticed with probability "
+            f"{power['probability']:.2f} here."
+        )
+    return said
 
 
 def _verdict(scores: dict[tuple[str, str], Any], names: Sequence[str], n: int) -> str:

@@ -9,19 +9,18 @@ from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
 from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard
+from benchmark.tasks.calibration import calibration_details, pit_distances, tarp_tests
 from benchmark.tasks.floor import marginal_draws, marginal_nll
-from posteriors.bootstrap import Interval, shared_intervals
-from posteriors.calibration import uniformity
+from posteriors.bootstrap import shared_intervals
 from posteriors.scores import density
 from posteriors.scores.resampling import BoundScore, mean_of_scores, mean_over_galaxies
-from posteriors.tarp import expected_coverage, reference_spread
 
 __all__ = ["TASK", "score"]
 
 ScoreKey = tuple[str, str, str]  # "model" or "floor", metric, target
 
 _LEVELS = {"coverage_68": 0.68, "coverage_95": 0.95}
-_N_REFERENCES = 50  # sets of TARP reference points, over which its p-values are quoted
+_ENERGY_DRAWS = 200  # of a galaxy: all pairs of draws are compared
 _MIN_GALAXIES = 50  # below it no calibration test says anything
 
 
@@ -31,7 +30,7 @@ def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
 
 TASK = TaskCard(
     name="posterior",
-    version=2,
+    version=3,
     needs="posterior",
     metrics=(
         "nll_mixture",
@@ -42,20 +41,22 @@ TASK = TaskCard(
         "coverage_68",
         "coverage_95",
         "crps",
+        "energy_score",
+        "sharpness_68",
         "pit_ks",
     ),
     score="benchmark.tasks.posterior:score",
     targets=_targets,
     reason="has no default targets",
     headline=("nll_mixture", "joint"),
-    summary="joint posterior of the default targets: NLL, coverage, TARP, PIT, CRPS",
+    summary="joint posterior of the default targets: NLL, coverage, TARP, PIT, CRPS, energy score, sharpness",
 )
 
 
 def score(
     evidence: Posterior, training: NDArray[np.float64], *, ranked: tuple[str, ...], seed: int, n_resamples: int
 ) -> tuple[list[Score], dict[str, Any]]:
-    """Scores of a posterior, and the coverage curve for the page.
+    """Scores of a posterior, and what the page shows of its calibration.
 
     Parameters
     ----------
@@ -75,20 +76,17 @@ def score(
     both = {"model": evidence.draws, "floor": floor_draws}
     for who, draws in both.items():
         bound |= _per_target(who, draws, evidence, seed)
+        bound[who, "energy_score", "joint"] = _energy_score(draws, evidence.truth, training)
     found = shared_intervals(bound, n=n, n_resamples=n_resamples, seed=seed)
     for who, draws in both.items():
-        found |= _distances(who, draws, evidence, seed) | _tarp(who, draws, evidence.truth, seed)
-    coverage = expected_coverage(evidence.draws, evidence.truth, seed=seed)
+        tests = pit_distances(draws, evidence, seed) | tarp_tests(draws, evidence, seed)
+        found |= {(who, *key): interval for key, interval in tests.items()}
     scores = [
         Score(metric, name, interval.value, interval.low, interval.high, n, found["floor", metric, name].value)
         for (who, metric, name), interval in found.items()
         if who == "model"
     ]
-    curve = {
-        field: [round(float(value), 5) for value in getattr(coverage, field)]
-        for field in ("credibility", "ecp", "ecp_low", "ecp_high")
-    }
-    return scores, {"coverage_curve": curve, "n_draws": evidence.draws.shape[0]}
+    return scores, calibration_details(evidence, seed)
 
 
 def _densities(evidence: Posterior, training: NDArray[np.float64]) -> dict[ScoreKey, BoundScore]:
@@ -119,6 +117,7 @@ def _per_target(who: str, draws: NDArray[np.float32], evidence: Posterior, seed:
         pit = density.pit_values(truth, column, seed=seed)
         for metric, level in _LEVELS.items():
             bound[who, metric, name] = mean_over_galaxies(density.central_coverage(pit, level).astype(float))
+        bound[who, "sharpness_68", name] = mean_over_galaxies(density.sharpness_per_galaxy(column))
         bound[who, "crps", name] = mean_over_galaxies(density.crps_per_galaxy(truth, column))
     if len(evidence.names) > 1:
         for metric in _LEVELS:
@@ -126,28 +125,7 @@ def _per_target(who: str, draws: NDArray[np.float32], evidence: Posterior, seed:
     return bound
 
 
-def _distances(who: str, draws: NDArray[np.float32], evidence: Posterior, seed: int) -> dict[ScoreKey, Interval]:
-    """Largest distance of each target's PIT distribution from uniformity, with its distribution-free band."""
-    pit = density.pit_values(evidence.truth, draws, seed=seed)
-    found: dict[ScoreKey, Interval] = {}
-    for number, name in enumerate(evidence.names):
-        test = uniformity(pit[:, number])
-        found[who, "pit_ks", name] = Interval(test.distance, test.low, test.high)
-    return found
-
-
-def _tarp(who: str, draws: NDArray[np.float32], truth: NDArray[np.float64], seed: int) -> dict[ScoreKey, Interval]:
-    """P-values of the TARP tests; their interval is over other sets of reference points.
-
-    The value is that of one set, so that it is uniform under calibration; the interval is widened to hold it.
-    """
-    coverage = expected_coverage(draws, truth, n_bootstrap=2, seed=seed)
-    spread = reference_spread(draws, truth, n_references=_N_REFERENCES, seed=seed)
-    found: dict[ScoreKey, Interval] = {}
-    for metric, value, others in (
-        ("tarp_p", coverage.p_value, spread.p_value),
-        ("tarp_width_p", coverage.p_width, spread.p_width),
-    ):
-        low, high = np.quantile(others, (0.025, 0.975))
-        found[who, metric, "joint"] = Interval(value, min(float(low), value), max(float(high), value))
-    return found
+def _energy_score(draws: NDArray[np.float32], truth: NDArray[np.float64], training: NDArray[np.float64]) -> BoundScore:
+    """Of all targets, each in units of its spread in the training set."""
+    spread = np.nanstd(training, axis=0)
+    return mean_over_galaxies(density.energy_score_per_galaxy(truth / spread, draws[:_ENERGY_DRAWS] / spread))

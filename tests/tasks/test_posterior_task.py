@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -109,6 +111,52 @@ def test_the_page_gets_the_coverage_curve() -> None:
     assert curve["credibility"][0] == 0
     assert curve["ecp"][-1] == 1
     assert np.all(np.asarray(curve["ecp_low"]) <= np.asarray(curve["ecp_high"]))
+
+
+def test_a_posterior_wrong_for_the_faint_is_named_in_the_details() -> None:
+    magnitude = np.random.default_rng(3).uniform(16, 20, N)
+    right, narrow = make(), make(width=0.5)
+    faint = magnitude > np.quantile(magnitude, 0.75)
+    draws = np.where(faint[:, None], narrow.draws, right.draws).astype(np.float32)
+    evidence = replace(right, draws=draws, magnitude=magnitude, magnitude_name="mag_r")
+    _, details = posterior.score(evidence, evidence.truth, ranked=NAMES, seed=5, n_resamples=10)
+    conditional = details["conditional"]
+    assert conditional["by"] == "mag_r"
+    assert conditional["p_value"] < 1e-3
+    assert [(row["target"], row["bin"]) for row in conditional["bins"]] == [
+        (name, i) for name in NAMES for i in range(4)
+    ]
+    for row in conditional["bins"]:
+        assert row["n"] == N // 4
+        assert (row["p_adjusted"] < 1e-3) == (row["bin"] == 3)
+    assert set(details["rank_ecdf_p"]) == set(NAMES)
+    assert 0.5 < details["power"]["probability"] < 1
+
+
+def test_without_magnitudes_the_bins_are_of_what_is_predicted() -> None:
+    evidence = make()
+    _, details = posterior.score(evidence, evidence.truth, ranked=NAMES, seed=5, n_resamples=10)
+    assert details["conditional"]["by"] == "predicted z"
+    assert details["conditional"]["p_value"] > 0.01
+
+
+def test_every_target_has_its_own_tests_and_its_width() -> None:
+    scores = scores_of(make())
+    for name in NAMES:
+        assert scores["tarp_p", name].value > 0.001
+        # the central 68 % of a Gaussian
+        assert scores["sharpness_68", name].value == pytest.approx(2 * 0.9945 * NOISE, rel=0.02)
+    exact, narrow = scores["energy_score", "joint"], scores_of(make(width=0.4))["energy_score", "joint"]
+    assert exact.value < narrow.value
+    assert exact.value < 0.5 * exact.floor
+
+
+def test_magnitudes_travel_with_the_artefact(tmp_path) -> None:
+    evidence = replace(make(n=60), magnitude=np.linspace(15, 20, 60), magnitude_name="mag_r")
+    read = Posterior.read(evidence.write(tmp_path / "draws.npz"))
+    np.testing.assert_array_equal(read.magnitude, evidence.magnitude)
+    assert read.select(["z"]).magnitude_name == "mag_r"
+    assert Posterior.read(make(n=60).write(tmp_path / "plain.npz")).magnitude is None
 
 
 def test_too_few_galaxies_are_refused() -> None:
