@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posteriors.inputs import as_context
 
-__all__ = ["Neighbours", "nearest", "neighbour_regression", "weighted_mean"]
+__all__ = ["Neighbours", "Search", "check_search", "nearest", "neighbour_regression", "weighted_mean"]
 
 _CHUNK_VALUES = 1_500_000  # float32 distances held at once: 6 MB
 _LEAST_QUERIES = 64
@@ -31,10 +32,16 @@ class Neighbours:
     ----------
     index : (n_queries, k) rows of the reference.
     distance : (n_queries, k) Euclidean distances.
+    recall : share of the true neighbours that are among these: 1 for the exact search, measured for others.
     """
 
     index: NDArray[np.int64]
     distance: Floats
+    recall: float = 1.0
+
+
+Search = Callable[[ArrayLike, ArrayLike, int], Neighbours]
+"""From reference rows (n, d), queries (n_queries, d) and k to neighbours."""
 
 
 def nearest(reference: ArrayLike, query: ArrayLike, k: int) -> Neighbours:
@@ -111,7 +118,12 @@ def weighted_mean(target: ArrayLike, neighbours: Neighbours, weights: Weights = 
 
 
 def neighbour_regression(
-    reference: ArrayLike, target: ArrayLike, query: ArrayLike, k: int, weights: Weights = "distance"
+    reference: ArrayLike,
+    target: ArrayLike,
+    query: ArrayLike,
+    k: int,
+    weights: Weights = "distance",
+    search: Search | None = None,
 ) -> Floats:
     """Predict targets by the k nearest reference rows that have them.
 
@@ -121,6 +133,8 @@ def neighbour_regression(
     target : (n, t), NaN where missing. Targets that miss the same rows share one search; each search looks only at
         the rows that have the target, so that every prediction rests on k neighbours.
     k : at most the number of rows that have each target.
+    search : finds the neighbours; None: `nearest`. For very large samples
+        `posteriors.graph_neighbours.nearest_by_graph`.
 
     Returns
     -------
@@ -146,7 +160,7 @@ def neighbour_regression(
         usable = known[:, columns[0]]
         if usable.sum() < k:
             raise ValueError(f"target column {columns[0]} has {int(usable.sum())} values: at least k = {k} are needed")
-        found = nearest(rows if usable.all() else rows[usable], query, k)
+        found = (search or nearest)(rows if usable.all() else rows[usable], query, k)
         if prediction is None:
             prediction = np.empty((len(found.index), values.shape[1]))
         prediction[:, columns] = weighted_mean(values[usable][:, columns], found, weights)
