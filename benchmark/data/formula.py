@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.contracts import GalaxybenchError
+from benchmark.data.expressions import Language
 
 __all__ = ["FUNCTIONS", "REDUCTIONS", "evaluate", "formula_columns"]
 
-LONGEST = 2000  # characters
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "log": np.log,
     "log10": np.log10,
@@ -39,6 +38,7 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Pow: operator.pow,
 }
 ALLOWED = f"columns, numbers, + - * / **, array[0], array[:, 0], {', '.join((*FUNCTIONS, *REDUCTIONS))}, column('name')"
+_LANGUAGE = Language("columns:", ALLOWED)
 
 
 def formula_columns(expression: str) -> dict[str, bool]:
@@ -50,9 +50,11 @@ def formula_columns(expression: str) -> dict[str, bool]:
         If the formula holds anything that is not allowed.
     """
     found: dict[str, bool] = {}
-    _visit(_parsed(expression), expression, found, array=False)
+    tree = _LANGUAGE.parse(expression)
+    with _LANGUAGE.walking(expression):
+        _visit(tree, expression, found, array=False)
     if not found:
-        raise _refusal(expression, "it names no column")
+        raise _LANGUAGE.refusal(expression, "it names no column")
     return found
 
 
@@ -71,31 +73,20 @@ def evaluate(expression: str, columns: Mapping[str, NDArray]) -> NDArray[np.floa
     Raises
     ------
     GalaxybenchError
-        If the formula is not allowed, or arrays are left where one number a row is needed.
+        If the formula is not allowed or has no value, or arrays are left where one number a row is needed.
     """
     formula_columns(expression)
     n_rows = len(next(iter(columns.values())))
-    with np.errstate(all="ignore"):
+    with _LANGUAGE.walking(expression), np.errstate(all="ignore"):
         try:
-            value = np.asarray(_value(_parsed(expression), expression, columns), dtype=np.float64)
-        except (IndexError, ValueError) as error:
-            raise _refusal(expression, str(error)) from error
+            value = np.asarray(_value(_LANGUAGE.parse(expression), expression, columns), dtype=np.float64)
+        except (IndexError, ValueError, ArithmeticError) as error:
+            raise _LANGUAGE.refusal(expression, str(error)) from error
     if value.shape != (n_rows,):
-        raise _refusal(expression, f"it gives arrays of shape {value.shape[1:]} a row: take an element or the median")
+        raise _LANGUAGE.refusal(
+            expression, f"it gives arrays of shape {value.shape[1:]} a row: take an element or the median"
+        )
     return np.where(np.isfinite(value), value, np.nan)
-
-
-def _parsed(expression: str) -> ast.expr:
-    if len(expression) > LONGEST:
-        raise _refusal(expression[:40] + "...", f"{len(expression)} characters, at most {LONGEST}")
-    try:
-        return ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise _refusal(expression, f"it cannot be parsed ({error})") from error
-
-
-def _refusal(expression: str, reason: str) -> GalaxybenchError:
-    return GalaxybenchError(f"columns: {expression!r}: {reason}; allowed: {ALLOWED}")
 
 
 def _column_call(node: ast.expr) -> str | None:
@@ -126,7 +117,7 @@ def _visit(node: ast.expr, expression: str, found: dict[str, bool], *, array: bo
         case ast.Call(func=ast.Name(id=function), args=[argument], keywords=[]) if function in (FUNCTIONS | REDUCTIONS):
             _visit(argument, expression, found, array=array or function in REDUCTIONS)
         case _:
-            raise _refusal(expression, f"{ast.unparse(node)} is not allowed")
+            raise _LANGUAGE.refusal(expression, f"{ast.unparse(node)} is not allowed")
 
 
 def _index(node: ast.expr, expression: str) -> tuple[int | slice, ...]:
@@ -140,7 +131,7 @@ def _index(node: ast.expr, expression: str) -> tuple[int | slice, ...]:
             case ast.Slice(lower=None, upper=None, step=None):
                 indices.append(slice(None))
             case _:
-                raise _refusal(expression, f"[{ast.unparse(node)}] is no index")
+                raise _LANGUAGE.refusal(expression, f"[{ast.unparse(node)}] is no index")
     return tuple(indices)
 
 
@@ -153,6 +144,8 @@ def _value(node: ast.expr, expression: str, columns: Mapping[str, NDArray]) -> A
             return node.value
         case ast.BinOp():
             left, right = (_value(part, expression, columns) for part in (node.left, node.right))
+            if isinstance(node.op, ast.Pow) and isinstance(left, int):
+                left = float(left)  # whole numbers have powers without end
             return OPERATORS[type(node.op)](left, right)
         case ast.UnaryOp():
             return -_value(node.operand, expression, columns)
@@ -165,4 +158,4 @@ def _value(node: ast.expr, expression: str, columns: Mapping[str, NDArray]) -> A
             if np.ndim(value) < 2:
                 raise ValueError(f"{function} needs an array a row")
             return REDUCTIONS[function](np.reshape(value, (len(value), -1)), axis=1)
-    raise _refusal(expression, f"{ast.unparse(node)} is not allowed")
+    raise _LANGUAGE.refusal(expression, f"{ast.unparse(node)} is not allowed")

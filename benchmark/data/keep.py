@@ -16,11 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.contracts import GalaxybenchError
+from benchmark.data.expressions import Language
 
 __all__ = ["filter_columns", "filter_rows"]
-
-LONGEST = 2000  # characters; deeper nesting than this allows would exhaust the parser's stack
 
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -37,6 +35,7 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
 }
 ALLOWED = "comparisons, and, or, not, in [...], + - * /, column names, numbers and strings"
+_LANGUAGE = Language("keep =", ALLOWED)
 
 
 def filter_columns(expression: str) -> tuple[str, ...]:
@@ -47,7 +46,7 @@ def filter_columns(expression: str) -> tuple[str, ...]:
     GalaxybenchError
         If the filter is not one of the allowed expressions.
     """
-    tree = _parse(expression)
+    tree = _LANGUAGE.parse(expression)
     _refuse_foreign_syntax(tree, expression)
     return tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
 
@@ -66,25 +65,13 @@ def filter_rows(expression: str, columns: Mapping[str, pd.Series], n_rows: int) 
     GalaxybenchError
         If the filter is not allowed, names an unknown column, compares text with numbers or is no condition.
     """
-    tree = _parse(expression)
+    tree = _LANGUAGE.parse(expression)
     _refuse_foreign_syntax(tree, expression)
-    try:
-        with np.errstate(all="ignore"):
-            kept = _Filter(expression, columns).value(tree)
-    except RecursionError as error:
-        raise _refusal(expression[:40] + "...", "it is nested too deeply") from error
+    with _LANGUAGE.walking(expression), np.errstate(all="ignore"):
+        kept = _Filter(expression, columns).value(tree)
     if not (isinstance(kept, np.ndarray) and kept.dtype == np.bool_ and kept.shape == (n_rows,)):
-        raise _refusal(expression, "it is no condition on a column; compare one with something")
+        raise _LANGUAGE.refusal(expression, "it is no condition on a column; compare one with something")
     return kept
-
-
-def _parse(expression: str) -> ast.expr:
-    if len(expression) > LONGEST:
-        raise _refusal(expression[:40] + "...", f"{len(expression)} characters, at most {LONGEST}")
-    try:
-        return ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise _refusal(expression, f"it cannot be parsed ({error})") from error
 
 
 def _refuse_foreign_syntax(tree: ast.expr, expression: str) -> None:
@@ -93,13 +80,9 @@ def _refuse_foreign_syntax(tree: ast.expr, expression: str) -> None:
     allowed = (*rules, *lists, ast.Constant, *COMPARISONS, *ARITHMETIC)
     for node in ast.walk(tree):
         if not isinstance(node, allowed):
-            raise _refusal(expression, f"{type(node).__name__} is not allowed")
+            raise _LANGUAGE.refusal(expression, f"{type(node).__name__} is not allowed")
         if isinstance(node, ast.Constant) and type(node.value) not in (int, float, str, bool):
-            raise _refusal(expression, f"{node.value!r} is neither number nor text")
-
-
-def _refusal(expression: str, reason: str) -> GalaxybenchError:
-    return GalaxybenchError(f"keep = {expression!r}: {reason}; allowed: {ALLOWED}")
+            raise _LANGUAGE.refusal(expression, f"{node.value!r} is neither number nor text")
 
 
 class _Filter:
@@ -125,12 +108,14 @@ class _Filter:
                 return ARITHMETIC[type(node.op)](self._number(node.left), self._number(node.right))
             case ast.Compare():
                 return self._comparison(node)
-        raise _refusal(self.expression, f"a {type(node).__name__.lower()} stands where a value should")
+        raise _LANGUAGE.refusal(self.expression, f"a {type(node).__name__.lower()} stands where a value should")
 
     def _column(self, name: str) -> NDArray:
         if name not in self.columns:
             near = difflib.get_close_matches(name, self.columns, n=1)
-            raise _refusal(self.expression, f"no column {name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
+            raise _LANGUAGE.refusal(
+                self.expression, f"no column {name!r}{f' (did you mean {near[0]!r}?)' if near else ''}"
+            )
         column = self.columns[name]
         if pd.api.types.is_numeric_dtype(column.dtype):
             return column.to_numpy()
@@ -139,13 +124,13 @@ class _Filter:
     def _condition(self, node: ast.expr) -> NDArray[np.bool_]:
         value = self.value(node)
         if getattr(value, "dtype", None) != np.bool_:
-            raise _refusal(self.expression, f"{ast.unparse(node)} is no condition")
+            raise _LANGUAGE.refusal(self.expression, f"{ast.unparse(node)} is no condition")
         return value
 
     def _number(self, node: ast.expr) -> Any:
         value = self.value(node)
         if _kind(value) != "number" or isinstance(value, bool):
-            raise _refusal(self.expression, f"{ast.unparse(node)} is no number")
+            raise _LANGUAGE.refusal(self.expression, f"{ast.unparse(node)} is no number")
         if isinstance(value, int):  # whole numbers stay exact against whole-number columns only while they fit
             return value if abs(value) < 2**63 else float(value)
         return value
@@ -159,7 +144,9 @@ class _Filter:
                 continue
             right = self.value(right_node)
             if left is None or _kind(left) != _kind(right):
-                raise _refusal(self.expression, f"{ast.unparse(node)} compares {_kind(left)} with {_kind(right)}")
+                raise _LANGUAGE.refusal(
+                    self.expression, f"{ast.unparse(node)} compares {_kind(left)} with {_kind(right)}"
+                )
             result.append(self._compare(symbol, left, right))
             left = right
         return np.logical_and.reduce(result)
@@ -167,15 +154,15 @@ class _Filter:
     def _compare(self, symbol: ast.cmpop, left: Any, right: Any) -> Any:
         compare = COMPARISONS[type(symbol)]
         if _kind(left) == "text" and not isinstance(symbol, ast.Eq | ast.NotEq):
-            raise _refusal(self.expression, "text can be compared with == and != only")
+            raise _LANGUAGE.refusal(self.expression, "text can be compared with == and != only")
         return np.asarray(compare(left, right), dtype=np.bool_)
 
     def _membership(self, left: Any, node: ast.expr, *, negated: bool) -> NDArray[np.bool_]:
         if not isinstance(node, ast.List | ast.Tuple) or not all(isinstance(e, ast.Constant) for e in node.elts):
-            raise _refusal(self.expression, "in needs a list of numbers or strings")
+            raise _LANGUAGE.refusal(self.expression, "in needs a list of numbers or strings")
         values = [entry.value for entry in node.elts if isinstance(entry, ast.Constant)]
         if not values or any(_kind(value) != _kind(left) for value in values):
-            raise _refusal(self.expression, f"in {ast.unparse(node)}: must hold the column's kind of values")
+            raise _LANGUAGE.refusal(self.expression, f"in {ast.unparse(node)}: must hold the column's kind of values")
         hits = np.logical_or.reduce([np.asarray(left == value, dtype=np.bool_) for value in values])
         return np.logical_not(hits) if negated else hits
 

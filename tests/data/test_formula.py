@@ -59,3 +59,15 @@ def test_nothing_else_is_a_formula(expression: str) -> None:
 def test_arrays_where_one_number_is_needed_are_refused(expression: str) -> None:
     with pytest.raises(GalaxybenchError, match="columns: "):
         evaluate(expression, COLUMNS)
+
+
+@pytest.mark.parametrize("expression", ["-" * 1900 + "a", "a+" * 900 + "a"])
+def test_a_formula_nested_too_deeply_is_refused(expression: str) -> None:
+    with pytest.raises(GalaxybenchError, match="nested too deeply"):
+        evaluate(expression, {"a": np.ones(2)})
+
+
+@pytest.mark.parametrize("expression", ["a + 10**10**8", "a + 1 / 0"])
+def test_a_number_that_does_not_exist_is_refused_at_once(expression: str) -> None:
+    with pytest.raises(GalaxybenchError, match=r"out of range|division by zero"):
+        evaluate(expression, {"a": np.ones(2)})
