@@ -116,6 +116,7 @@ def test_all_scores_are_listed_filtered_and_saved(
     page = show(small_page)
     page.locator("#list summary").click()
     listed = page.locator("#scores tbody tr")
+    listed.first.wait_for()  # the list is made in the event that follows the click
     assert listed.count() == len(rows)
     page.get_by_label("filter rows").fill("sharp outlier")
     assert page.locator("#scores tbody tr:visible").count() == 1
@@ -138,7 +139,7 @@ def test_a_hostile_name_stays_inert(show: Callable[..., Any], make_store: Callab
     write_page(maker.store.folder, tmp_path / "page.html")
     page = show(tmp_path / "page.html")
     page.locator("#list summary").click()
-    page.wait_for_timeout(100)
+    page.locator("#scores tbody tr").first.wait_for()
     assert page.locator("img:not([src^='data:'])").count() == 0
     assert names(page) == [HOSTILE, HOSTILE + "2"]
     assert page.locator("#scores td", has_text=HOSTILE).count() > 10
