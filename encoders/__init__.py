@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from encoders.handcrafted import ImageHandFeatures
     from encoders.linear import ImagePCA, ImagePixels
     from encoders.random_vit import RandomViT
+    from encoders.self_supervised import SelfSupervisedEncoder
     from encoders.spectrum_pca import SpectrumPCA
+    from encoders.train import TrainingConfig
     from encoders.vit import VisionTransformer
     from encoders.zscan_pca import SpectrumZscanPCA
 
@@ -20,8 +22,10 @@ __all__ = [
     "ImagePCA",
     "ImagePixels",
     "RandomViT",
+    "SelfSupervisedEncoder",
     "SpectrumPCA",
     "SpectrumZscanPCA",
+    "TrainingConfig",
     "VisionTransformer",
 ]
 
@@ -30,8 +34,10 @@ _MODULES = {
     "ImagePCA": "encoders.linear",
     "ImagePixels": "encoders.linear",
     "RandomViT": "encoders.random_vit",
+    "SelfSupervisedEncoder": "encoders.self_supervised",
     "SpectrumPCA": "encoders.spectrum_pca",
     "SpectrumZscanPCA": "encoders.zscan_pca",
+    "TrainingConfig": "encoders.train",
     "VisionTransformer": "encoders.vit",
 }
 

@@ -36,8 +36,10 @@ NAMES = {
         "ImagePCA",
         "ImagePixels",
         "RandomViT",
+        "SelfSupervisedEncoder",
         "SpectrumPCA",
         "SpectrumZscanPCA",
+        "TrainingConfig",
         "VisionTransformer",
     ],
     "baselines": [
