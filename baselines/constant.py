@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +16,13 @@ class Constant:
     """Predicts the training mean of each target and looks at no input.
 
     Its R2 on test galaxies is at or just below 0. A posterior on its `context` is the unconditional density.
+
+    Parameters
+    ----------
+    n_classes : classes of each target; the means of columns of 0 and 1 are their shares. None: numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_classes: Sequence[int] | None = None) -> None:
         self._mean: NDArray[np.float64] | None = None
 
     def fit(self, inputs: Rows, target: NDArray, *, validation: tuple[Rows, NDArray], seed: int) -> None:

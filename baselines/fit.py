@@ -7,7 +7,7 @@ on the order in which a file lists the rows.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,20 @@ from torch import Tensor, nn
 from encoders.randomness import seeded_torch
 from encoders.row_order import content_order
 
-__all__ = ["FitConfig", "FitHistory", "dense_network", "fit_network", "predict_network"]
+__all__ = [
+    "CrossEntropy",
+    "FitConfig",
+    "FitHistory",
+    "Loss",
+    "dense_network",
+    "fit_network",
+    "predict_network",
+    "squared_error",
+]
+
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From outputs, targets (gaps set to zero) and 1 where a target is known, (b, n_targets) each, to the sum of the loss
+and the number of terms in it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class FitHistory:
-    """What happened in a fit: losses by epoch (mean squared error over known entries), and the epoch that was kept.
+    """What happened in a fit: losses by epoch (means over known entries), and the epoch that was kept.
 
     ``validation_loss`` is empty where no validation rows were needed; epochs count from 0.
     """
@@ -73,6 +86,34 @@ class FitHistory:
     train_loss: tuple[float, ...]
     validation_loss: tuple[float, ...]
     kept_epoch: int
+
+
+def squared_error(output: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared differences of known entries."""
+    return ((output - target) * known).square().sum(), known.sum()
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy in nats of classes; outputs are logits, targets columns of 0 and 1.
+
+    Attributes
+    ----------
+    n_classes : classes of each target; its columns stand side by side, in this order.
+    """
+
+    n_classes: Sequence[int]
+
+    def __call__(self, output: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """A `Loss`: one term a galaxy and target."""
+        parts = [part.split(list(self.n_classes), dim=1) for part in (output, target, known)]
+        terms = [-(logits.log_softmax(dim=1) * truth * seen).sum() for logits, truth, seen in zip(*parts, strict=True)]
+        return torch.stack(terms).sum(), torch.stack([seen[:, 0].sum() for seen in parts[2]]).sum()
+
+    def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities (n, columns) of logits (n, columns); those of a target sum to 1."""
+        parts = torch.from_numpy(logits).split(list(self.n_classes), dim=1)
+        return torch.cat([part.softmax(dim=1) for part in parts], dim=1).numpy()
 
 
 def dense_network(n_in: int, hidden: Sequence[int], n_out: int, dropout: float = 0.0) -> nn.Sequential:
@@ -94,6 +135,7 @@ def fit_network(
     validation: tuple[NDArray, NDArray],
     config: FitConfig,
     seed: int,
+    loss: Loss = squared_error,
 ) -> FitHistory:
     """Train ``network`` in place; it holds the weights of the kept epoch afterwards and is in evaluation mode.
 
@@ -105,6 +147,7 @@ def fit_network(
     validation : the same for validation rows; not looked at where ``keep="last"`` and ``patience=None``.
     config : how to train.
     seed : of the batches and of dropout.
+    loss : what is minimised; its mean over known entries chooses the epoch.
 
     Returns
     -------
@@ -127,13 +170,13 @@ def fit_network(
     best = copy.deepcopy(network.state_dict())
     with seeded_torch(seed):
         for epoch in range(config.epochs):
-            train_loss.append(_train_epoch(network, optimiser, train, config.batch_size, generator))
+            train_loss.append(_train_epoch(network, optimiser, train, config.batch_size, generator, loss))
             if schedule is not None:
                 schedule.step()
             if held_out is None:
                 continue
-            loss = _mean_loss(network, held_out)
-            validation_loss.append(loss if np.isfinite(loss) else np.inf)  # argmin would take a NaN for the lowest
+            error = _mean_loss(network, held_out, loss)
+            validation_loss.append(error if np.isfinite(error) else np.inf)  # argmin would take a NaN for the lowest
             best_epoch = int(np.argmin(validation_loss))
             if best_epoch == epoch:
                 best = copy.deepcopy(network.state_dict())  # a copy: state_dict alone is a view of the live weights
@@ -186,6 +229,7 @@ def _train_epoch(
     data: tuple[Tensor, Tensor, Tensor],
     batch_size: int,
     generator: torch.Generator,
+    loss: Loss,
 ) -> float:
     """One pass in a drawn order; the mean loss over known entries, each taken at the weights of its step."""
     network.train()
@@ -193,20 +237,20 @@ def _train_epoch(
     total, count = 0.0, 0.0
     for rows in order.split(batch_size):
         inputs, target, known = (part[rows] for part in data)
-        squares = ((network(inputs) - target) * known).square().sum()
-        n_known = known.sum()
+        part, n_known = loss(network(inputs), target, known)
         optimiser.zero_grad()
-        (squares / n_known).backward()
+        (part / n_known).backward()
         optimiser.step()
-        total, count = total + squares.item(), count + n_known.item()
+        total, count = total + part.item(), count + n_known.item()
     return total / count
 
 
-def _mean_loss(network: nn.Module, data: tuple[Tensor, Tensor, Tensor], batch_size: int = 4096) -> float:
-    """Mean squared error over all known entries: sums over galaxies first, one division at the end."""
+def _mean_loss(network: nn.Module, data: tuple[Tensor, Tensor, Tensor], loss: Loss, batch_size: int = 4096) -> float:
+    """Mean loss over all known entries: sums over galaxies first, one division at the end."""
     network.eval()
-    total = 0.0
+    total, count = 0.0, 0.0
     with torch.inference_mode():
         for inputs, target, known in zip(*(part.split(batch_size) for part in data), strict=True):
-            total += ((network(inputs) - target) * known).double().square().sum().item()
-    return total / data[2].sum().item()
+            part, n_known = loss(network(inputs).double(), target.double(), known.double())
+            total, count = total + part.item(), count + n_known.item()
+    return total / count

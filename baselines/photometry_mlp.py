@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from baselines.fit import FitConfig, FitHistory, dense_network, fit_network, predict_network
+from baselines.fit import (
+    CrossEntropy,
+    FitConfig,
+    FitHistory,
+    dense_network,
+    fit_network,
+    predict_network,
+    squared_error,
+)
 from baselines.photometry import PhotometryFeatures, photometry_context
 from baselines.rows import Rows, check_targets
 from baselines.scaling import ColumnScaling
@@ -49,6 +57,7 @@ class PhotometryRegressor:
     colours : adjacent colours beside the magnitudes.
     shared_scaling : ONE mean and standard deviation for all magnitudes, as the published baseline has it. Off, each
         column has its own, and missing bands have an indicator column.
+    n_classes : classes of each target: the loss is cross-entropy, predictions are probabilities. None: numbers.
     epochs, batch_size, learning_rate, patience, cosine : see `FitConfig`; Adam, the best validation epoch is kept.
 
     Notes
@@ -69,7 +78,9 @@ class PhotometryRegressor:
         learning_rate: float = 3e-3,
         patience: int | None = None,
         cosine: bool = True,
+        n_classes: Sequence[int] | None = None,
     ) -> None:
+        self.n_classes = n_classes
         self.hidden = tuple(hidden)
         self.config = FitConfig(
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience, cosine=cosine
@@ -90,30 +101,36 @@ class PhotometryRegressor:
         target = check_targets(inputs, target, "PhotometryMLP")
         held_out = check_targets(*validation, "PhotometryMLP (validation)", every_column=False)
         self._features.fit(inputs)
-        self._targets = ColumnScaling.fit(target)
+        self._targets = None if self.n_classes else ColumnScaling.fit(target)
+        scaled = (lambda values: values) if self._targets is None else self._targets.forward
         columns = self._features.transform(inputs)
         with seeded_torch(seed):
             self._network = PhotometryMLP(columns.shape[1], target.shape[1], self.hidden)
         self.history = fit_network(
             self._network,
             columns,
-            self._targets.forward(target),
-            validation=(self._features.transform(validation[0]), self._targets.forward(held_out)),
+            scaled(target),
+            validation=(self._features.transform(validation[0]), scaled(held_out)),
             config=self.config,
             seed=seed,
+            loss=CrossEntropy(self.n_classes) if self.n_classes else squared_error,
         )
 
     def predict(self, inputs: Rows) -> NDArray[np.float64]:
-        """Predictions (n, n_targets) in the targets' units.
+        """Predictions (n, n_targets) in the targets' units, or probabilities of classes.
 
         Raises
         ------
         ValueError
             If `fit` was not called or the bands are others than in training.
         """
-        if self._network is None or self._targets is None:
+        if self._network is None:
             raise ValueError("PhotometryMLP was not trained yet: call fit first")
-        return self._targets.inverse(predict_network(self._network, self._features.transform(inputs)))
+        found = predict_network(self._network, self._features.transform(inputs))
+        if self.n_classes:
+            return CrossEntropy(self.n_classes).probabilities(found)
+        assert self._targets is not None
+        return self._targets.inverse(found)
 
     def context(self, inputs: Rows) -> NDArray[np.float32]:
         """What a posterior is conditioned on, (n, 3 * bands - 1): see `photometry_context`.

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark import mock
 from benchmark.artefacts import write_weights
 from benchmark.config import RunConfig
 from benchmark.contracts import (
@@ -29,9 +30,8 @@ from benchmark.contracts import (
     ModelCard,
     ReferenceModel,
     SupervisedModel,
-    UsageError,
 )
-from benchmark.data.views import ImageView, PhotometryView, SpectrumView
+from benchmark.data.views import PhotometryView
 from benchmark.registry import resolve
 
 __all__ = ["CheckResult", "check_model"]
@@ -40,7 +40,6 @@ TOLERANCE = 1e-5
 """Largest difference, relative to the largest number where that exceeds 1: float32 sums in another order."""
 
 _N_TRAIN, _N_VALIDATION, _N_TEST = 80, 30, 17
-_WAVE_ANGSTROM: NDArray[np.float64] = 3600.0 + 4.0 * np.arange(1557, dtype=np.float64)
 _PROBES = {
     "encoder": {"knn", "linear", "mlp", "flow"},
     "supervised": {"supervised", "flow"},
@@ -107,7 +106,7 @@ class _Trial:
     def __init__(self, card: ModelCard, options: Mapping[str, object]) -> None:
         self.card, self.options = card, options
         self.train, self.validation, self.test = (
-            _mock(card, n, seed) for n, seed in ((_N_TRAIN, 1), (_N_VALIDATION, 2), (_N_TEST, 3))
+            mock.galaxies(card, n, seed) for n, seed in ((_N_TRAIN, 1), (_N_VALIDATION, 2), (_N_TEST, 3))
         )
 
     def build(self) -> Any:
@@ -121,7 +120,7 @@ class _Trial:
             model.prepare(_FLAVOUR, seed=seed)
         else:
             target, held_out = (
-                _targets(n, n_targets, label_seed + number) for number, n in enumerate((_N_TRAIN, _N_VALIDATION))
+                mock.targets(n, n_targets, label_seed + number) for number, n in enumerate((_N_TRAIN, _N_VALIDATION))
             )
             model.fit(self.train, target, validation=(self.validation, held_out), seed=seed)
         return model
@@ -135,42 +134,6 @@ class _Trial:
         if self.card.kind == "reference":
             return model.predict(galaxies, _NAMES, seed=0)
         return (model.embed if self.card.kind == "encoder" else model.predict)(galaxies)
-
-
-def _mock(card: ModelCard, n: int, seed: int) -> InputArray:
-    rng = np.random.default_rng([seed, n])
-    if card.modality == "photometry":
-        magnitudes = rng.normal((20.0, 19.0, 18.5), (1.5, 1.2, 1.1), (n, 3)).astype(np.float32)
-        magnitudes[rng.random(magnitudes.shape) < 0.1] = np.nan
-        return PhotometryView(magnitudes)
-    if card.modality == "image":
-        return _image_view(rng.random((n, 3, 64, 64), dtype=np.float32))
-    if card.modality == "spectrum":
-        ivar = rng.uniform(0.5, 4.0, (n, len(_WAVE_ANGSTROM))).astype(np.float32)
-        ivar[rng.random(ivar.shape) < 0.05] = 0
-        level = rng.uniform(0.5, 5.0, (n, 1)) * (_WAVE_ANGSTROM / 6000) ** rng.normal(0, 1, (n, 1))
-        flux = (level + rng.normal(size=ivar.shape)).astype(np.float32)
-        return _spectrum_view(np.stack([flux, ivar], axis=1))
-    if card.modality == "none":
-        return np.zeros((n, 0), dtype=np.float32)
-    raise UsageError(f"{card.name} reads {card.modality}: mock galaxies exist for photometry, image, spectrum and none")
-
-
-def _image_view(images: NDArray[np.float32]) -> ImageView:
-    return ImageView(images, np.arange(len(images)), lambda pixels: pixels.astype(np.float32))
-
-
-def _spectrum_view(spectra: NDArray[np.float32]) -> SpectrumView:
-    return SpectrumView(spectra[:, 0], spectra[:, 1], np.arange(len(spectra)), _WAVE_ANGSTROM)
-
-
-def _targets(n: int, n_targets: int, seed: int) -> NDArray[np.float64]:
-    """Targets (n, n_targets) of different sizes and units, a fifth of them missing, every column with values."""
-    rng = np.random.default_rng([seed, n])
-    target = rng.normal(np.arange(n_targets) * 5.0, 1.0 + np.arange(n_targets), (n, n_targets))
-    target[rng.random(target.shape) < 0.2] = np.nan
-    target[0] = np.arange(n_targets) * 5.0
-    return target
 
 
 def _require(kept: bool, seen: str) -> None:
@@ -246,6 +209,22 @@ def _reference_shape(trial: _Trial) -> str:
     return _require_table(trial.output(trial.model), _N_TEST, "posterior means", np.float64, len(_NAMES))
 
 
+def _classes(trial: _Trial) -> str:
+    """A target of two classes and one of three, each with gaps."""
+    if not trial.card.classifies:
+        return "predicts numbers only"
+    model = resolve(trial.card.factory)(**trial.options, n_classes=mock.N_CLASSES)
+    train, held_out = (mock.class_columns(n, 6 + number) for number, n in enumerate((_N_TRAIN, _N_VALIDATION)))
+    model.fit(trial.train, train, validation=(trial.validation, held_out), seed=0)
+    found = trial.output(model)
+    seen = _require_table(found, _N_TEST, "probabilities of classes", np.float64, sum(mock.N_CLASSES))
+    _require_finite(found, "probabilities of classes")
+    sums = np.add.reduceat(found, np.cumsum((0, *mock.N_CLASSES[:-1])), axis=1)
+    _require(found.min() >= 0, f"a probability of {found.min():.3g}: must be from 0")
+    _require_same(sums, np.ones_like(sums), "sums of the probabilities of each target, and 1")
+    return seen
+
+
 def _finite(trial: _Trial) -> str:
     what = "embedding" if trial.card.kind == "encoder" else "predictions, with some targets missing in training,"
     _require_finite(trial.output(trial.model), what)
@@ -278,8 +257,8 @@ def _part(trial: _Trial, rows: Any) -> InputArray:
     if trial.card.modality == "photometry":
         return PhotometryView(trial.test[rows])
     if trial.card.modality == "spectrum":
-        return _spectrum_view(trial.test[rows])
-    return _image_view(trial.test[rows]) if trial.card.modality == "image" else trial.test[rows]
+        return mock.spectrum_view(trial.test[rows])
+    return mock.image_view(trial.test[rows]) if trial.card.modality == "image" else trial.test[rows]
 
 
 def _state(trial: _Trial) -> str:
@@ -320,7 +299,7 @@ def _refuses_nan_pixels(trial: _Trial) -> str:
     else:
         pixels[3, :, 10] = np.nan, 1.0  # a flux that is said to be valid
     try:
-        trial.output(trial.model, (_image_view if modality == "image" else _spectrum_view)(pixels))
+        trial.output(trial.model, (mock.image_view if modality == "image" else mock.spectrum_view)(pixels))
     except (ValueError, GalaxybenchError) as error:
         clear = "nan" in str(error).lower() or "finite" in str(error).lower()
         _require(clear, f"{_a(modality)} with a NaN pixel is refused without saying so: {error}")
@@ -379,6 +358,7 @@ _CHECKS: dict[str, tuple[tuple[str, Check], ...]] = {
     "encoder": (("shape", _embedding_shape), ("finite", _finite), ("state round trip", _state)),
     "supervised": (
         ("shape", _prediction_shape),
+        ("classes", _classes),
         ("finite", _finite),
         ("context", _context),
         ("context without labels", _context_without_labels),

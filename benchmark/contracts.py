@@ -45,7 +45,7 @@ __all__ = [
 Modality = Literal["photometry", "image", "spectrum", "image+spectrum", "none"]
 Split = Literal["train", "validation", "test", "unlabelled"]
 ImageUnit = Literal["display", "flux"]
-Labels = Literal["targets", "votes"]
+Labels = Literal["targets", "votes", "classes"]
 Probe = Literal["knn", "linear", "mlp", "flow", "supervised", "reference"]
 
 Progress = Callable[[int, int], None]
@@ -77,6 +77,7 @@ class Target:
     ranked : enters the mean over targets by which models are ordered.
     joint : belongs to the default targets, over which the posterior task is joint.
     low, high : hard physical limits, None where there is none.
+    classes : names of the classes that the numbers 0, 1, ... stand for; empty where the numbers are a quantity.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Target:
     joint: bool = True
     low: float | None = None
     high: float | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class ModelCard:
     probes : the probes that apply.
     summary : one line.
     revision : raised whenever the numbers of the model may move; enters every key.
+    classifies : a supervised model whose factory also takes ``n_classes``, see `Regressor`.
     fitted : the encoder learns from training and unlabelled galaxies (False: no ``train`` cell).
     images : what a model that reads images is given: colours stretched to [0, 1] (``display``), or nanomaggies
         (``flux``; on a survey that has only pictures, these divided by 255).
@@ -146,6 +149,7 @@ class ModelCard:
     summary: str
     revision: int = 1
     fitted: bool = False
+    classifies: bool = False
     images: ImageUnit = "display"
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -193,7 +197,11 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Regressor(Protocol):
-    """Inputs in, one number a target out: the heads on an embedding and the supervised models."""
+    """Inputs in, one number a target out: the heads on an embedding and the supervised models.
+
+    Built with ``n_classes=(2, 3)``, a head learns five columns of 0 and 1 for targets of two and three classes (NaN in
+    all columns of a target = missing), and predicts five probabilities, which sum to 1 for each target.
+    """
 
     def fit(
         self,
@@ -344,10 +352,10 @@ class TaskCard:
     ``score`` is ``"module:attribute"`` of a function ``(evidence, *, seed, n_resamples) -> (scores, details)``;
     ``targets`` maps a survey's facts to the names that are scored, an empty tuple where the task does not apply.
     ``headline`` is the (metric, target) by which the board is sorted. ``labels`` says what the probes learn for it:
-    the survey's ``targets``, or ``votes``, the shares of volunteers' answers; these are given to ``targets`` as one
-    `Target` for each ``<question>_<answer>``. ``against`` names a model of kind ``reference``: the task judges the
-    posteriors of its modality, where it applies, and ``score`` gets its posterior of the same galaxies as
-    ``reference=``.
+    the survey's ``targets``; or ``votes``, the shares of volunteers' answers, given to ``targets`` as one `Target` for
+    each ``<question>_<answer>``; or ``classes``, one `Target` for each ``<target>=<class>``. ``against`` names a model
+    of kind ``reference``: the task judges the posteriors of its modality, where it applies, and ``score`` gets its
+    posterior of the same galaxies as ``reference=``.
     """
 
     name: str

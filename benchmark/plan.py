@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmark.config import N_RESAMPLES, PRESETS, RunConfig
-from benchmark.contracts import HeadCard, Labels, Modality, ModelCard, Probe, Target, TaskCard
+from benchmark.contracts import HeadCard, Labels, ModelCard, Probe, TaskCard
+from benchmark.facts import SurveyFacts
 from benchmark.registry import METRICS, MODELS
 from benchmark.store import SCHEMA_VERSION, content_key
 
@@ -22,34 +23,6 @@ CellKind = Literal["train", "embed", "predict", "score"]
 
 _REFERENCE_SECONDS = 35.0  # for the 10^6 candidates of a pool
 _ENCODER_SEED = 0  # an encoder is one model whatever the probe's seed: --seed and --seeds vary probes
-
-
-@dataclass(frozen=True)
-class SurveyFacts:
-    """What a plan needs to know of a survey.
-
-    ``digest`` is empty for a survey that is not built yet; ``flavour`` is that of this version of the simulator by
-    which it was made, empty for all others.
-    """
-
-    name: str
-    version: str
-    digest: str
-    modalities: tuple[Modality, ...]
-    targets: tuple[Target, ...]
-    n_galaxies: int
-    votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    flavour: str = ""
-
-    def labels(self, kind: Labels) -> tuple[Target, ...]:
-        """What a probe can learn: the targets, or a column ``<question>_<answer>`` for every answer of the votes."""
-        if kind == "targets":
-            return self.targets
-        return tuple(
-            Target(f"{question}_{answer}", low=0.0, high=1.0, ranked=False, joint=False)
-            for question, answers in self.votes.items()
-            for answer in answers
-        )
 
 
 @dataclass(frozen=True)
@@ -166,7 +139,8 @@ def plan_models(
             if probe == "reference" and supervised:
                 _add_reference(builder, card, facts, tasks)
             elif probe == "supervised" and supervised:
-                _add_probe(builder, card.modality, facts, None, None, tasks)
+                own = [task for task in tasks if card.classifies or task.labels != "classes"]
+                _add_probe(builder, card.modality, facts, None, None, own)
             elif head := next((head for head in heads if head.name == probe), None):
                 _add_probe(builder, card.modality, facts, head, embedding, tasks)
     # the longest first among equals in depth, so that the last cell to end is a short one
@@ -195,9 +169,15 @@ def plan_file(
     else:
         needs = "predictions" if file.content == "predictions" else "posterior"
         labels = labels | {"probe": "external", "seed": config.seed, "path": file.path}
-        settings = {"model": facts, "targets": list(file.targets), "produces": needs}
-        predicted = builder.add("predict", settings, labels, (), 1)
-        _add_scores(builder, predicted, needs, tasks, file.targets)
+        kinds: tuple[Labels, ...] = ("targets", "classes")
+        for kind in kinds:
+            known = {target.name for target in survey.labels(kind)}
+            settings: dict[str, Any] = {"model": facts, "targets": [n for n in file.targets if n in known]}
+            settings |= {"produces": needs} | ({} if kind == "targets" else {"labels": kind})
+            if settings["targets"]:
+                predicted = builder.add("predict", settings, labels, (), 1)
+                wanted = [task for task in tasks if task.labels == kind]
+                _add_scores(builder, predicted, needs, wanted, settings["targets"])
     return Plan(survey, config, tuple(builder.cells.values()))
 
 
@@ -224,7 +204,8 @@ def _reference_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any], p
     labels = {"model": card.name, "modality": card.modality}
     flavour = {"model": facts, "seed": _ENCODER_SEED, "flavour": builder.survey.flavour}
     prepared = builder.add("train", flavour, labels, (), _REFERENCE_SECONDS)
-    names = [target.name for target in builder.survey.targets if produces == "predictions" or target.joint]
+    known = builder.survey.labels("targets")
+    names = [target.name for target in known if produces == "predictions" or target.joint]
     settings = {"model": facts, "targets": names, "produces": produces, "n_labels": None, "seed": seed}
     if produces == "posterior":
         settings["n_draws"] = PRESETS[builder.config.preset].n_draws
@@ -242,7 +223,7 @@ def _add_probe(
     more_labels: Mapping[str, Any] | None = None,
 ) -> None:
     """Predictions or a posterior by one probe (None: the model itself), and the scores of each."""
-    kinds: tuple[Labels, ...] = ("targets", "votes")
+    kinds: tuple[Labels, ...] = ("targets", "votes", "classes")
     for labels in kinds:
         wanted = [task for task in tasks if task.labels == labels]
         _add_fits(builder, modality, facts, head, embedding, wanted, labels, more_labels)
@@ -267,6 +248,8 @@ def _add_fits(
     settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces, "n_labels": config.n_labels}
     if learned != "targets":
         settings["labels"] = learned
+    if learned == "classes":
+        settings["n_classes"] = [len(target.classes) for target in builder.survey.targets if target.classes]
     if head:
         options = _options(head.options, head.recipes, config)
         if config.inputs and head.produces == "predictions":
@@ -302,11 +285,7 @@ def _add_scores(
             "n_labels": predicted.settings.get("n_labels"),
             "inputs": predicted.settings.get("inputs"),
             "targets": names,
-            "ranked": (
-                list(builder.survey.votes)
-                if task.labels == "votes"
-                else [target.name for target in labels_known if target.ranked and target.name in names]
-            ),
+            "ranked": builder.survey.ranked(task.labels, names),
             "task": {"name": task.name, "version": task.version, "score": task.score},
             "metrics": {name: METRICS[name].version for name in task.metrics},
             "n_resamples": N_RESAMPLES,
@@ -360,6 +339,8 @@ def _absence(card: ModelCard, task: TaskCard, survey: SurveyFacts, lacking: str)
         return f"survey '{survey.name}' {lacking or task.reason}"
     if card.kind == "reference" and task.labels != "targets":
         return f"{card.name} knows physical targets only, no {task.labels}"
+    if card.kind == "supervised" and task.labels == "classes" and not card.classifies:
+        return f"{card.name} predicts numbers, no probabilities of classes"
     if not task.against:
         return ""
     if card.name == (reference := MODELS[task.against]).name:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from benchmark.artefacts import Posterior, Predictions, read_embedding, write_embedding, write_weights
 from benchmark.contracts import GalaxybenchError, InputArray, Score
 from benchmark.data import Survey, foreign, inputs, load_survey
+from benchmark.data.classes import one_hot
 from benchmark.data.flux import flux_images
 from benchmark.data.votes import vote_shares
 from benchmark.records import base_record
@@ -158,8 +159,7 @@ def _fit_and_predict(
     }
     train = _few_labels(settings, survey, train)
     read = _reader(cell, survey, store)
-    probe = settings.get("probe")
-    model = resolve(probe["factory"])(**probe["options"]) if probe else _model(cell)
+    model = _learner(cell)
     model.fit(
         read(train),
         _labels(settings, survey, names, train),
@@ -256,6 +256,14 @@ def _model(cell: Mapping[str, Any]) -> Any:
     return resolve(facts["factory"])(**facts["options"])
 
 
+def _learner(cell: Mapping[str, Any]) -> Any:
+    """The probe of a cell, or its model; one that learns classes is told how many there are."""
+    settings = cell["settings"]
+    source = settings.get("probe") or settings["model"]
+    n_classes = {"n_classes": tuple(settings["n_classes"])} if settings.get("labels") == "classes" else {}
+    return resolve(source["factory"])(**source["options"], **n_classes)
+
+
 def _reader(cell: Mapping[str, Any], survey: Survey, store: Store) -> Any:
     """A function from row numbers to what the probe sees of these galaxies."""
     if cell["needs"]:
@@ -271,9 +279,11 @@ def _reader(cell: Mapping[str, Any], survey: Survey, store: Store) -> Any:
 def _labels(
     settings: Mapping[str, Any], survey: Survey, names: Sequence[str], rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """What a probe learns, (n, t): targets, or shares of votes; NaN = missing."""
+    """What a probe learns, (n, t): targets, shares of votes, or 0 and 1 for every class; NaN = missing."""
     if settings.get("labels") == "votes":
         return vote_shares(survey, rows, names).share
+    if settings.get("labels") == "classes":
+        return one_hot(survey, rows, names)
     return survey.target(names, rows)
 
 

@@ -8,6 +8,7 @@ CARDS: tuple[ModelCard, ...] = (
         modality="none",
         factory="baselines.constant:Constant",
         kind="supervised",
+        classifies=True,
         probes=("supervised", "flow"),
         summary="the training mean for every galaxy; with the flow, the unconditional density",
         options={"smoke": {}, "laptop": {}, "paper": {}},

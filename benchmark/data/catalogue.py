@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.contracts import GalaxybenchError
+from benchmark.contracts import GalaxybenchError, Target
 from benchmark.data.schema import SPLITS, SurveyInfo
 from benchmark.data.splits import hash_split
 from benchmark.data.tables import named
@@ -94,6 +94,9 @@ def _refuse_bad_values(table: pd.DataFrame, info: SurveyInfo) -> None:
     for name in numeric:
         if not pd.api.types.is_numeric_dtype(table[name].dtype):
             raise GalaxybenchError(f"catalogue column {name!r} has dtype {table[name].dtype}: must be numbers")
+    for target in info.targets:
+        if target.classes:
+            _refuse_no_class(table, target)
     for name in table.columns:
         column = table[name]
         if pd.api.types.is_float_dtype(column.dtype):
@@ -105,6 +108,16 @@ def _refuse_bad_values(table: pd.DataFrame, info: SurveyInfo) -> None:
                 )
         elif not (pd.api.types.is_numeric_dtype(column.dtype) or _is_text(column)):
             raise GalaxybenchError(f"catalogue column {name!r} has dtype {column.dtype}: must be numbers or text")
+
+
+def _refuse_no_class(table: pd.DataFrame, target: Target) -> None:
+    wrong = table[target.name].notna() & ~table[target.name].isin(range(len(target.classes)))
+    if wrong.any():
+        names = ", ".join(f"{number} ({name})" for number, name in enumerate(target.classes))
+        raise GalaxybenchError(
+            f"target {target.name!r} is {table[target.name][wrong].iloc[0]:g} for target_id "
+            f"{named(table['target_id'][wrong])}: its classes are {names}; NaN is missing"
+        )
 
 
 def _is_text(column: pd.Series) -> bool:

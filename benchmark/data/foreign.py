@@ -25,6 +25,7 @@ from benchmark.data.tables import (
     reader_of,
     row_array,
 )
+from benchmark.facts import class_columns
 
 __all__ = ["Content", "ForeignTable", "check", "read_draws", "read_embeddings", "read_predictions", "read_result"]
 
@@ -211,10 +212,16 @@ def check(path: str | Path, content: Content, survey: Survey) -> tuple[str, ...]
     if content == "embeddings":
         table.for_survey(survey)
         return ()
-    known = [target.name for target in survey.info.targets]
+    known = [name for target in survey.info.targets for name in class_columns(target) or (target.name,)]
     for name in table.names:
         if name not in known:
             raise GalaxybenchError(f"{path}: {name!r} is no target of survey {survey.info.name}: {listed(known)}")
+    for target in survey.info.targets:
+        columns = class_columns(target)
+        if 0 < len(set(columns) & set(table.names)) < len(columns):
+            raise GalaxybenchError(
+                f"{path}: some classes of {target.name!r} only: give probabilities as {listed(columns)}"
+            )
     if len(set(table.names)) != len(table.names):
         raise GalaxybenchError(f"{path}: targets {listed(table.names)} name one twice; name each once")
     table.for_test(survey, table.names)

@@ -50,6 +50,7 @@ TARGET_TYPES: dict[str, tuple[type, ...]] = {
     "joint": (bool,),
     "low": (int, float),
     "high": (int, float),
+    "classes": (list,),
 }
 
 
@@ -59,7 +60,7 @@ def parse_target(table: Mapping[str, Any], where: str) -> Target:
     Raises
     ------
     GalaxybenchError
-        On an unknown key, a wrong type or an unknown log base.
+        On an unknown key, a wrong type, an unknown log base, or classes that are no names.
     """
     refuse_unknown_keys(table, TARGET_TYPES, where)
     for key, value in table.items():
@@ -69,7 +70,16 @@ def parse_target(table: Mapping[str, Any], where: str) -> Target:
     if table.get("log_base", "none") not in LOG_BASES:
         raise GalaxybenchError(f"{where}: log_base = {table['log_base']!r}; allowed: {', '.join(LOG_BASES)}")
     limits = {key: float(table[key]) for key in ("low", "high") if key in table}
-    return Target(**{**table, **limits})
+    if "classes" not in table:
+        return Target(**{**table, **limits})
+    classes = tuple(table["classes"])
+    named = all(isinstance(name, str) and name.strip() and "=" not in name for name in classes)
+    if not named or len(classes) < 2 or len(set(classes)) < len(classes) or "=" in table["name"]:
+        raise GalaxybenchError(
+            f"{where}: classes = {table['classes']}: must be two or more different names, for the numbers 0, 1, ... in "
+            "this order; neither they nor the target's name may hold '='"
+        )
+    return Target(**{**table, "joint": False, "low": 0.0, "high": len(classes) - 1.0, "classes": classes})
 
 
 def _refuse_type(value: object, types: tuple[type, ...], where: str) -> None:
@@ -176,7 +186,7 @@ def write_info(path: Path, info: SurveyInfo) -> None:
     lines += [f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None]
     for target in tables.pop("targets"):
         lines += ["", "[[targets]]"]
-        lines += [f"{key} = {_toml(value)}" for key, value in asdict(target).items() if value is not None]
+        lines += [f"{key} = {_toml(value)}" for key, value in asdict(target).items() if value not in (None, ())]
     if not info.targets:
         lines.insert(1, "targets = []")
     for name, table in tables.items():

@@ -131,10 +131,7 @@ class SurveyInfo:
             "format": FORMAT,
             "name": self.name,
             "version": self.version,
-            "targets": [
-                {key: value for key, value in asdict(target).items() if key not in ("description", "provenance")}
-                for target in self.targets
-            ],
+            "targets": [_target_content(target) for target in self.targets],
             "photometry": [list(self.photometry_bands), self.photometry_unit],
             "images": [list(self.image_bands), self.pixel_scale_arcsec, self.image_unit, self.files.get("images.npy")],
             "votes": {question: list(answers) for question, answers in self.votes.items()},
@@ -147,6 +144,13 @@ class SurveyInfo:
             grid = [float(self.wave_start_angstrom or 0), float(self.wave_step_angstrom or 0), self.n_wave]
             content["spectra"] = [*grid, *files]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _target_content(target: Target) -> dict[str, object]:
+    content = {key: value for key, value in asdict(target).items() if key not in ("description", "provenance")}
+    if not target.classes:
+        del content["classes"]  # surveys without classes keep the digest they had before there were any
+    return content
 
 
 def _refuse_repeats(what: str, names: Iterable[str]) -> None:

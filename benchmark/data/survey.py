@@ -110,8 +110,8 @@ class Survey:
 
     @property
     def joint_targets(self) -> tuple[Target, ...]:
-        """The default targets, over which a posterior is joint."""
-        return tuple(target for target in self.info.targets if target.joint)
+        """The default targets, over which a posterior is joint; a density over classes makes no sense."""
+        return tuple(target for target in self.info.targets if target.joint and not target.classes)
 
     @property
     def ranked_targets(self) -> tuple[Target, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ class KNNHead:
     Parameters
     ----------
     k : neighbours; all training rows with the target where there are fewer.
+    n_classes : classes of each target; their weighted shares among the neighbours are the probabilities.
     inputs : how the embedding is scaled, see `InputScaling`.
 
     Notes
@@ -35,10 +38,12 @@ class KNNHead:
     Parker et al. 2024, arXiv:2310.03024, section 4.
     """
 
-    def __init__(self, k: int = 64, inputs: HeadInputs = "standardised") -> None:
+    def __init__(
+        self, k: int = 64, inputs: HeadInputs = "standardised", n_classes: Sequence[int] | None = None
+    ) -> None:
         if k < 1:
             raise ValueError(f"knn: k {k}: must be at least 1")
-        self.k = k
+        self.k = k  # the mean of columns of 0 and 1 is their share: classes need nothing else
         self._scaling = InputScaling(inputs, "knn")
         self._embedding: NDArray[np.float64] = np.empty((0, 0))
         self._target: NDArray[np.float64] = np.empty((0, 0))

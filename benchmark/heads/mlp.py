@@ -28,6 +28,7 @@ class MLPHead:
     hidden : widths of the hidden layers.
     dropout : share of hidden units that are dropped in training.
     inputs : how the embedding is scaled, see `InputScaling`.
+    n_classes : classes of each target: the loss is cross-entropy, predictions are probabilities. None: numbers.
     epochs, batch_size, learning_rate, optimiser, weight_decay, patience, keep, cosine : see `baselines.FitConfig`.
 
     Notes
@@ -54,6 +55,7 @@ class MLPHead:
         patience: int | None = None,
         keep: Literal["best", "last"] = "best",
         cosine: bool = True,
+        n_classes: Sequence[int] | None = None,
     ) -> None:
         if not 0 <= dropout < 1:
             raise ValueError(f"mlp: dropout {dropout}: must be from 0 to below 1")
@@ -68,6 +70,7 @@ class MLPHead:
             "keep": keep,
             "cosine": cosine,
         }
+        self.n_classes = n_classes
         self.history: FitHistory | None = None
         self._scaling = InputScaling(inputs, "mlp")
         self._targets: ColumnScaling | None = None
@@ -82,37 +85,47 @@ class MLPHead:
             If shapes do not fit, a value is infinite, a target has no value, or validation rows are needed for the
             choice of the epoch and none has a target.
         """
-        from baselines.fit import FitConfig, dense_network, fit_network  # torch, here for start-up time
+        from baselines.fit import (
+            CrossEntropy,
+            FitConfig,
+            dense_network,
+            fit_network,
+            squared_error,
+        )  # torch, here for start-up time
         from encoders.randomness import seeded_torch
 
         target = check_targets(inputs, target, "mlp")
         held_out = check_targets(*validation, "mlp (validation)", every_column=False)
         embedding = self._scaling.fit(inputs)
-        self._targets = ColumnScaling.fit(target)
+        self._targets = None if self.n_classes else ColumnScaling.fit(target)
+        scaled = (lambda values: values) if self._targets is None else self._targets.forward
         with seeded_torch(seed):
             self._network = dense_network(embedding.shape[1], self.hidden, target.shape[1], self.dropout)
         self.history = fit_network(
             self._network,
             embedding,
-            self._targets.forward(target),
-            validation=(self._scaling.transform(validation[0]), self._targets.forward(held_out)),
+            scaled(target),
+            validation=(self._scaling.transform(validation[0]), scaled(held_out)),
             config=FitConfig(**self.training),
             seed=seed,
+            loss=CrossEntropy(self.n_classes) if self.n_classes else squared_error,
         )
 
     def predict(self, inputs: Rows) -> NDArray[np.float64]:
-        """Predictions (n, n_targets) in the targets' units.
+        """Predictions (n, n_targets) in the targets' units, or probabilities of classes.
 
         Raises
         ------
         ValueError
             If `fit` was not called, or the embedding is not a finite table of as many columns as in training.
         """
-        from baselines.fit import predict_network  # torch, here for start-up time
+        from baselines.fit import CrossEntropy, predict_network  # torch, here for start-up time
 
-        embedding = self._scaling.transform(inputs)
+        found = predict_network(self._network, self._scaling.transform(inputs))
+        if self.n_classes:
+            return CrossEntropy(self.n_classes).probabilities(found)
         assert self._targets is not None
-        return self._targets.inverse(predict_network(self._network, embedding))
+        return self._targets.inverse(found)
 
 
 _ASTROCLIP = {

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from baselines.fit import FitConfig, dense_network, fit_network, predict_network
+from baselines.fit import CrossEntropy, FitConfig, dense_network, fit_network, predict_network
 from encoders.randomness import seeded_torch
 
 
@@ -190,3 +191,22 @@ def test_an_epoch_whose_loss_is_not_a_number_is_never_the_best() -> None:
     handle.remove()
     assert history.kept_epoch == 1
     assert np.isfinite(predict_network(model, inputs)).all()
+
+
+def test_cross_entropy_takes_logits_and_leaves_out_galaxies_without_a_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, 5, generator=generator, dtype=torch.float64)
+    first, second = (torch.randint(size, (50,), generator=generator) for size in (2, 3))
+    target = torch.cat([nn.functional.one_hot(first, 2), nn.functional.one_hot(second, 3)], dim=1).double()
+    known = torch.ones(50, 5, dtype=torch.float64)
+    known[:20, :2] = 0
+    loss = CrossEntropy((2, 3))
+    total, n_terms = loss(logits, target * known, known)
+    expected = nn.functional.cross_entropy(logits[20:, :2], first[20:], reduction="sum")
+    expected = expected + nn.functional.cross_entropy(logits[:, 2:], second, reduction="sum")
+    assert n_terms == 30 + 50
+    assert total.item() == pytest.approx(expected.item(), rel=1e-12)
+    sure, _ = loss(200 * (target - 0.5), target, torch.ones_like(known))
+    assert sure.item() == pytest.approx(0, abs=1e-12)  # can be driven to zero: the softmax is taken once
+    found = loss.probabilities(logits.numpy())
+    np.testing.assert_allclose(found[:, 2:], logits[:, 2:].softmax(dim=1).numpy(), rtol=1e-12)

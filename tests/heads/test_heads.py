@@ -9,7 +9,7 @@ import pkgutil
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
@@ -238,7 +238,7 @@ VISIBLE = {
 }
 
 
-@pytest.mark.parametrize("option", list(inspect.signature(MLPHead).parameters))
+@pytest.mark.parametrize("option", [name for name in inspect.signature(MLPHead).parameters if name != "n_classes"])
 def test_each_option_of_the_mlp_has_a_visible_effect(option: str) -> None:
     rows = problem(20, 3)[0]
     base: dict = {"epochs": 15, "learning_rate": 0.02, "weight_decay": 0.1, "patience": 5}
@@ -264,3 +264,88 @@ def test_recipes_of_the_mlp_are_the_published_ones(recipe: str, widths: list[int
     assert len(head.history.train_loss) == 10
     assert head.history.kept_epoch == 9
     assert head.history.validation_loss == ()  # no validation row is looked at
+
+
+def classes_of(n: int, seed: int, n_classes: tuple[int, ...] = (2, 3)) -> tuple[NDArray, NDArray, NDArray]:
+    """Embeddings, classes as columns of 0 and 1, and the probabilities they were drawn with."""
+    rng = np.random.default_rng(seed)
+    embedding = rng.normal(size=(n, 4)).astype(np.float32)
+    truth, share = [], []
+    for number, size in enumerate(n_classes):
+        weight = np.exp(2.0 * embedding[:, number : number + size])
+        weight /= weight.sum(axis=1, keepdims=True)
+        share.append(weight)
+        truth.append(np.eye(size)[(weight.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)])
+    return embedding, np.hstack(truth), np.hstack(share)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_a_probe_of_classes_predicts_their_probabilities(name: str, inputs: str) -> None:
+    head = build(name, preset="laptop", inputs=inputs, n_classes=(2, 3))
+    embedding, truth, _ = classes_of(800, 1)
+    truth[:100, 2:] = np.nan  # galaxies without the second class
+    held_out = classes_of(300, 2)
+    head.fit(embedding, truth, validation=held_out[:2], seed=0)
+    test, seen, share = classes_of(500, 3)
+    found = head.predict(test)
+    assert found.shape == (500, 5)
+    assert found.min() >= 0
+    np.testing.assert_allclose(found[:, :2].sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found[:, 2:].sum(axis=1), 1, atol=1e-6)
+    best, chance = np.mean((share - seen) ** 2), np.mean((truth[100:].mean(axis=0) - seen) ** 2)
+    # unit vectors lose the length, 64 neighbours of 800 blur: all the same get more than half of what there is to get
+    assert np.mean((found - seen) ** 2) < best + 0.5 * (chance - best)
+
+
+def test_the_linear_probe_of_classes_is_scikit_learns_logistic_regression() -> None:
+    embedding, truth, _ = classes_of(300, 1)
+    embedding = embedding @ np.diag([1, 3, 0.2, 1]).astype(np.float32)
+    head = LinearHead(penalties=[0.01], n_classes=(2, 3))
+    head.fit(embedding, truth, validation=(embedding[:50], truth[:50]), seed=0)
+    found = head.predict(embedding)
+    scale = 0.01 * 300 * embedding.astype(np.float64).var(axis=0).mean()
+    for columns in (slice(0, 2), slice(2, 5)):
+        model = LogisticRegression(C=1 / scale, tol=1e-8, max_iter=2000).fit(
+            embedding, truth[:, columns].argmax(axis=1)
+        )
+        # both stop at gradients of about 1e-6
+        np.testing.assert_allclose(found[:, columns], model.predict_proba(embedding), atol=2e-4)
+
+
+def test_the_linear_probe_chooses_its_penalty_by_log_loss_on_validation_rows() -> None:
+    embedding, truth, _ = classes_of(60, 4, (2,))
+    rng = np.random.default_rng(0)
+    noisy = np.hstack([embedding, rng.normal(size=(60, 40)).astype(np.float32)])  # separable by its noise
+    held_out = classes_of(400, 5, (2,))
+    wide = np.hstack([held_out[0], rng.normal(size=(400, 40)).astype(np.float32)])
+    losses = {}
+    for penalty in (*PENALTIES[6::3], None):
+        head = LinearHead(n_classes=(2,)) if penalty is None else LinearHead(penalties=[penalty], n_classes=(2,))
+        head.fit(noisy, truth, validation=(wide, held_out[1]), seed=0)
+        found = head.predict(wide)[held_out[1] == 1]
+        losses[penalty] = -np.log(np.maximum(found, 1e-12)).mean()
+    chosen = losses.pop(None)
+    assert chosen <= min(losses.values()) + 1e-6
+    assert max(losses.values()) > 1.5 * chosen  # there was something to choose
+
+
+def test_a_class_that_no_training_galaxy_has_gets_no_probability_and_one_class_alone_is_refused() -> None:
+    embedding, truth, _ = classes_of(200, 1, (3,))
+    truth[truth[:, 2] == 1] = (1, 0, 0)
+    validation = classes_of(50, 2, (3,))[:2]
+    for name in ("knn", "linear"):
+        head = build(name, n_classes=(3,))
+        head.fit(embedding, truth, validation=validation, seed=0)
+        assert head.predict(embedding)[:, 2].max() == 0
+    truth[:] = (1, 0, 0)
+    with pytest.raises(ValueError, match="linear: 1 classes among 200 training rows"):
+        build("linear", n_classes=(3,)).fit(embedding, truth, validation=validation, seed=0)
+
+
+def test_an_embedding_that_is_the_same_for_all_gives_the_shares_of_the_classes() -> None:
+    _, truth, _ = classes_of(300, 1, (2,))
+    same = np.ones((300, 3), dtype=np.float32)
+    head = build("linear", n_classes=(2,))
+    head.fit(same, truth, validation=(same, truth), seed=0)
+    np.testing.assert_allclose(head.predict(same[:5]), np.tile(truth.mean(axis=0), (5, 1)), atol=1e-4)
