@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from benchmark.data.splits import hash_split
     from benchmark.data.survey import Survey, load_survey
     from benchmark.data.views import inputs, rgb_stretch
-    from benchmark.data.writing import ImageWriter, SpectrumWriter, write_survey
+    from benchmark.data.writers import DrawWriter, ImageWriter, SpectrumWriter
+    from benchmark.data.writing import write_survey
 
 __all__ = [
     "SPLITS",
+    "DrawWriter",
     "ImageWriter",
     "ImportReport",
     "SpectrumWriter",
@@ -38,9 +40,10 @@ __all__ = [
 
 _HOME = {
     "SPLITS": "schema",
-    "ImageWriter": "writing",
+    "DrawWriter": "writers",
+    "ImageWriter": "writers",
     "ImportReport": "importing",
-    "SpectrumWriter": "writing",
+    "SpectrumWriter": "writers",
     "Survey": "survey",
     "SurveyInfo": "schema",
     "check_survey": "checks",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import Finding
 from benchmark.data.findings import finding_about, pairs_within, repeats, severity
+from benchmark.data.stored import files_of
 from benchmark.data.survey import IMAGE_FILE, IVAR_FILE, SPECTRA_FILE, Survey
 from benchmark.store import file_sha256
 
@@ -26,10 +27,7 @@ def check_images(survey: Survey) -> Iterator[Finding]:
     if survey.images is None:
         yield Finding("info", "images_absent", "no images: pixels are not checked")
         return
-    if file_sha256(survey.folder / IMAGE_FILE) != survey.info.files[IMAGE_FILE]:
-        yield Finding(
-            "error", "image_altered", f"{IMAGE_FILE} was altered since it was written: import or build it again"
-        )
+    yield from _altered(survey, IMAGE_FILE, "image_altered")
     digests, empty, broken = [], [], []
     for start in range(0, survey.n_galaxies, ROWS_AT_ONCE):
         block = np.asarray(survey.images[start : start + ROWS_AT_ONCE])
@@ -59,10 +57,7 @@ def check_spectra(survey: Survey) -> Iterator[Finding]:
         yield Finding("info", "spectra_absent", "no spectra: fluxes and wavelengths are not checked")
         return
     for name in (SPECTRA_FILE, IVAR_FILE):
-        if file_sha256(survey.folder / name) != survey.info.files[name]:
-            yield Finding(
-                "error", "spectrum_altered", f"{name} was altered since it was written: import or build it again"
-            )
+        yield from _altered(survey, name, "spectrum_altered")
     first, last = survey.wave_angstrom[[0, -1]]
     if first < WAVE_RANGE[0] or last > WAVE_RANGE[1]:
         message = f"wavelengths from {first:g} to {last:g} Angstrom: may be in nm or micron"
@@ -92,6 +87,12 @@ def check_spectra(survey: Survey) -> Iterator[Finding]:
     groups = np.frombuffer(b"".join(digests), dtype=np.uint64)
     pairs = pairs_within(groups, np.flatnonzero(~empty))
     yield from repeats(survey, "spectrum", "galaxies with the same spectrum as another", pairs)
+
+
+def _altered(survey: Survey, name: str, code: str) -> Iterator[Finding]:
+    for file in files_of(name, survey.info.files):
+        if file_sha256(survey.folder / file) != survey.info.files[file]:
+            yield Finding("error", code, f"{file} was altered since it was written: import or build it again")
 
 
 def _spectrum_faults(flux: NDArray, ivar: NDArray) -> NDArray[np.bool_]:

@@ -64,6 +64,7 @@ def _refuse_missing_columns(table: pd.DataFrame, info: SurveyInfo) -> None:
         **{target.name: "a target" for target in info.targets},
         **{f"mag_{band}": f"the photometry of band {band}" for band in info.photometry_bands},
         **dict.fromkeys(info.vote_columns, "votes"),
+        **dict.fromkeys(info.error_columns, "the error of a target"),
     }
     if info.split_rule != "hash":
         needed["split"] = f"the split (split_rule = {info.split_rule!r})"
@@ -88,6 +89,7 @@ def _refuse_bad_values(table: pd.DataFrame, info: SurveyInfo) -> None:
         *(target.name for target in info.targets),
         *(f"mag_{band}" for band in info.photometry_bands),
         *info.vote_columns,
+        *info.error_columns,
         "ra",
         "dec",
     ]
@@ -97,6 +99,13 @@ def _refuse_bad_values(table: pd.DataFrame, info: SurveyInfo) -> None:
     for target in info.targets:
         if target.classes:
             _refuse_no_class(table, target)
+    for name in info.error_columns:
+        wrong = table[name].to_numpy(dtype=np.float64) <= 0
+        if wrong.any():
+            raise GalaxybenchError(
+                f"catalogue column {name!r} is not above 0 for target_id {named(table['target_id'][wrong])}: an error "
+                "is positive, NaN where it is not known"
+            )
     for name in table.columns:
         column = table[name]
         if pd.api.types.is_float_dtype(column.dtype):

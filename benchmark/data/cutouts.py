@@ -36,6 +36,13 @@ class ImageSource:
     arrays: StackedRows | None = None
 
     @property
+    def places(self) -> list[Path]:
+        """Folders of the files, or the files of the arrays."""
+        if self.arrays is not None:
+            return sorted({file.path for file in self.arrays.files})
+        return sorted({Path(name).parent for name in self.names or ()})
+
+    @property
     def dtype(self) -> type:
         """Of the stored pixels."""
         return DTYPES[self.spec.unit]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections import Counter
@@ -14,10 +15,13 @@ import pandas as pd
 
 from benchmark.contracts import GalaxybenchError, Progress, Target, UsageError
 from benchmark.data.assembling import IMAGE_SOURCE, SPECTRUM_SOURCE, decide_splits, put_together
+from benchmark.data.cutouts import ImageSource
 from benchmark.data.pixels import Images, Spectra, image_sources, spectrum_sources
 from benchmark.data.schema import SurveyInfo
+from benchmark.data.scratch import Scratch
 from benchmark.data.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart, read_source
 from benchmark.data.spec import DEBIASED, ImportSpec, read_spec
+from benchmark.data.spectra import SpectrumSource
 from benchmark.data.survey import Survey
 from benchmark.data.writing import refuse_existing, write_survey
 
@@ -110,15 +114,16 @@ def import_survey(
     if announce is not None:
         announce(prepared.text())
     _refuse_full_disk(Path(folder).absolute(), prepared.n_bytes)
+    scratch = Scratch(Path(folder).absolute(), prepared.key)
+    table, images, spectra = prepared.table, prepared.images, prepared.spectra
     survey = write_survey(
         folder,
         prepared.info,
         prepared.catalogue,
-        images=prepared.images.writer(prepared.table, prepared.image_shape, progress, workers)
-        if prepared.images is not None
-        else None,
-        spectra=prepared.spectra.writer(prepared.table, progress) if prepared.spectra is not None else None,
+        images=None if images is None else images.writer(table, prepared.image_shape, progress, workers, scratch),
+        spectra=None if spectra is None else spectra.writer(table, progress, scratch),
         overwrite=overwrite,
+        scratch=scratch,
     )
     return survey, prepared.report
 
@@ -149,6 +154,30 @@ class _Prepared:
     @property
     def catalogue(self) -> pd.DataFrame:
         return self.table.drop(columns=[IMAGE_ROW, IMAGE_SOURCE, SPECTRUM_ROW, SPECTRUM_SOURCE], errors="ignore")
+
+    @property
+    def key(self) -> str | None:
+        """Of all that determines the pixels, by which an import that was cut off is known; None where there are none.
+
+        Files are known by size and date, cutouts by the date of their folder.
+        """
+        if self.images is None and self.spectra is None:
+            return None
+        rows = pd.util.hash_pandas_object(self.table, index=False).to_numpy()
+        digest = hashlib.sha256(rows.tobytes())
+        sources: list[ImageSource | SpectrumSource] = [*(self.images.sources if self.images else {}).values()]
+        sources += [*(self.spectra.sources if self.spectra else {}).values()]
+        for source in sources:
+            for path in source.places:
+                state = path.stat() if path.exists() else None
+                digest.update(repr((str(path), state and (state.st_size, state.st_mtime_ns))).encode())
+            for name in source.names or ():
+                digest.update(name.encode() + b"\0")
+        grid = self.spectra.grid if self.spectra else None
+        digest.update(repr(([source.spec for source in sources], self.image_shape, grid)).encode())
+        for module in sorted(Path(__file__).parent.rglob("*.py")):
+            digest.update(module.read_bytes())
+        return digest.hexdigest()[:16]
 
     def _arrays(self) -> dict[str, tuple[tuple[int, ...], str, int]]:
         """Name -> (shape, dtype, bytes) of the arrays to be written."""

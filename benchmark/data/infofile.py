@@ -105,12 +105,15 @@ INFO_TYPES: dict[str, tuple[type, ...]] = {
     "licence": (str,),
     "reference": (str,),
     "simulated": (bool,),
+    "label_errors": (list,),
+    "label_draws": (list,),
     "votes": (dict,),
     "facts": (dict,),
     "files": (dict,),
     "counts": (dict,),
     "catalogue_digest": (str,),
     "split_digest": (str,),
+    "label_digest": (str,),
 }
 
 
@@ -146,9 +149,9 @@ def _from_toml(key: str, value: Any, path: Path) -> Any:
         for table in value:
             _refuse_type(table, (dict,), where)
         return tuple(parse_target(table, f"{where} {table.get('name', '')}".rstrip()) for table in value)
-    if key in ("photometry_bands", "image_bands"):
-        for band in value:
-            _refuse_type(band, (str,), where)
+    if key in ("photometry_bands", "image_bands", "label_errors", "label_draws"):
+        for name in value:
+            _refuse_type(name, (str,), where)
         return tuple(value)
     if key == "image_stretch":
         for scale in value:

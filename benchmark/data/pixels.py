@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -15,19 +12,20 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError, Progress
 from benchmark.data.assembling import IMAGE_SOURCE, SPECTRUM_SOURCE
 from benchmark.data.cutouts import ImageSource
+from benchmark.data.filling import Reasons, bad_pixels, file_order, fill_here, fill_in_processes
 from benchmark.data.resample import WaveGrid
+from benchmark.data.scratch import Journal, Scratch
 from benchmark.data.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart
 from benchmark.data.spec import ImportSpec
 from benchmark.data.spectra import SpectrumSource
+from benchmark.data.survey import IMAGE_FILE, SPECTRA_FILE
 from benchmark.data.views import STRETCH_M
-from benchmark.data.writing import ImageWriter, SpectrumWriter
+from benchmark.data.writers import ImageWriter, SpectrumWriter
 
 __all__ = ["Images", "Spectra", "image_sources", "spectrum_sources"]
 
 DEAD_COLUMN = "image_dead"
 N_STRETCH = 64  # images from which a stretch is measured
-ROWS_A_JOB = 256
-Reasons = dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Images:
         decode = dead is not None or any(spec.bad == "drop" for spec in specs)
         shapes: dict[int, tuple[int, int, int]] = {}
         reasons: Reasons = {}
-        for galaxy, number, row in _in_file_order(table, IMAGE_SOURCE, IMAGE_ROW):
+        for galaxy, number, row in file_order(table, IMAGE_SOURCE, IMAGE_ROW):
             try:
                 if number < 0:
                     raise GalaxybenchError("no source names its image")
@@ -96,7 +94,7 @@ class Images:
         """
         if self.unit != "nanomaggy" or self.bands == ("g", "r", "z"):
             return ()
-        found = [(number, row) for _, number, row in _in_file_order(table, IMAGE_SOURCE, IMAGE_ROW)]
+        found = [(number, row) for _, number, row in file_order(table, IMAGE_SOURCE, IMAGE_ROW)]
         noise = []
         for number, row in found[:: max(1, len(found) // N_STRETCH)]:
             flat = self.sources[number].read(row)[0].reshape(len(self.bands), -1).astype(np.float64)
@@ -108,21 +106,30 @@ class Images:
         return tuple(float(f"{STRETCH_M / value:.3g}") for value in typical)
 
     def writer(
-        self, table: pd.DataFrame, shape: tuple[int, int, int], progress: Progress | None, workers: int = 1
+        self,
+        table: pd.DataFrame,
+        shape: tuple[int, int, int],
+        progress: Progress | None,
+        workers: int = 1,
+        scratch: Scratch | None = None,
     ) -> ImageWriter:
-        """Return what writes the images of these galaxies, in one or several processes."""
+        """Return what writes the images of these galaxies, in one or several processes; ``scratch`` knows which are."""
 
         def fill(array: NDArray, target_id: NDArray[np.int64]) -> None:
+            galaxies = file_order(table, IMAGE_SOURCE, IMAGE_ROW)
+            journal = scratch.journal(IMAGE_FILE) if scratch is not None else Journal()
+
+            def put(place: int, number: int, row: int) -> None:
+                array[place] = self.sources[number].read(row)[0]
+
             if workers > 1:
-                _fill_in_processes(self.sources, table, array, target_id, workers, progress)
-                return
-
-            def put(row: int, number: int, source_row: int) -> None:
-                array[row] = self.sources[number].read(source_row)[0]
-
-            _fill(table, target_id, (IMAGE_SOURCE, IMAGE_ROW), put, "image", progress)
+                bad = fill_in_processes(galaxies, target_id, array, self.sources, workers, journal, progress)
+            else:
+                bad = fill_here(galaxies, target_id, [array], put, journal, progress)
             for source in self.sources.values():
                 source.close()
+            if bad:
+                raise bad_pixels(bad, "image")
 
         return ImageWriter((len(table), *shape), self.dtype, fill)
 
@@ -150,7 +157,7 @@ class Spectra:
         """
         specs = [source.spec for source in self.sources.values()]
         reasons: Reasons = {}
-        for galaxy, number, row in _in_file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW):
+        for galaxy, number, row in file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW):
             if number < 0:
                 reasons[galaxy] = "no source has its spectrum"
             elif specs[0].bad == "drop" or specs[0].resample is None:
@@ -163,16 +170,21 @@ class Spectra:
                     reasons[galaxy] = str(error)
         return _without_bad(table, reasons, specs[0].bad, "spectrum", dropped)
 
-    def writer(self, table: pd.DataFrame, progress: Progress | None) -> SpectrumWriter:
-        """Return what writes the spectra of these galaxies."""
+    def writer(self, table: pd.DataFrame, progress: Progress | None, scratch: Scratch | None = None) -> SpectrumWriter:
+        """Return what writes the spectra of these galaxies; ``scratch`` knows which are."""
 
         def fill(flux: NDArray[np.float32], ivar: NDArray[np.float32], target_id: NDArray[np.int64]) -> None:
-            def put(row: int, number: int, source_row: int) -> None:
-                flux[row], ivar[row] = self.sources[number].read(source_row, self.grid)
+            galaxies = file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW)
+            journal = scratch.journal(SPECTRA_FILE) if scratch is not None else Journal()
 
-            _fill(table, target_id, (SPECTRUM_SOURCE, SPECTRUM_ROW), put, "spectrum", progress)
+            def put(place: int, number: int, row: int) -> None:
+                flux[place], ivar[place] = self.sources[number].read(row, self.grid)
+
+            bad = fill_here(galaxies, target_id, [flux, ivar], put, journal, progress)
             for source in self.sources.values():
                 source.close()
+            if bad:
+                raise bad_pixels(bad, "spectrum")
 
         return SpectrumWriter((len(table), self.grid.n), fill)
 
@@ -215,118 +227,19 @@ def spectrum_sources(spec: ImportSpec, parts: list[SourcePart], table: pd.DataFr
         raise GalaxybenchError(f"{spec.path}: spectra of the sources differ in resample or bad: give all the same")
     grid = specs[0].resample
     if grid is None:
-        found = [
-            (number, row) for _, number, row in _in_file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW) if number >= 0
-        ]
+        found = [(number, row) for _, number, row in file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW) if number >= 0]
         if not found:
             raise GalaxybenchError(f"{spec.path}: no galaxy has a spectrum: check how the sources are joined")
         grid = sources[found[0][0]].grid(found[0][1])
     return Spectra(sources, grid)
 
 
-def _in_file_order(table: pd.DataFrame, owner: str, row: str) -> Iterator[tuple[int, int, int]]:
-    """(target_id, source, row) of every galaxy as the files have them; source -1 where there is none."""
-    numbers = table[owner].fillna(-1).to_numpy().astype(np.int64)
-    rows = table[row].fillna(-1).to_numpy().astype(np.int64)
-    ids = table["target_id"].to_numpy()
-    for index in np.lexsort((rows, numbers)):
-        yield int(ids[index]), int(numbers[index]), int(rows[index])
-
-
-def _fill(
-    table: pd.DataFrame,
-    target_id: NDArray[np.int64],
-    columns: tuple[str, str],
-    put: Callable[[int, int, int], None],
-    what: str,
-    progress: Progress | None,
-) -> None:
-    """Write every galaxy's pixels in the order of the files."""
-    order = np.argsort(target_id, kind="stable")
-    reasons: Reasons = {}
-    for done, (galaxy, number, row) in enumerate(_in_file_order(table, *columns), start=1):
-        place = int(order[np.searchsorted(target_id, galaxy, sorter=order)])
-        try:
-            put(place, number, row)
-        except GalaxybenchError as error:
-            reasons[galaxy] = str(error)
-        if progress is not None:
-            progress(done, len(target_id))
-    if reasons:
-        raise _bad(reasons, what)
-
-
-def _fill_in_processes(
-    sources: dict[int, ImageSource],
-    table: pd.DataFrame,
-    array: NDArray,
-    target_id: NDArray[np.int64],
-    workers: int,
-    progress: Progress | None,
-) -> None:
-    """Write every galaxy's image straight into the file, a run of rows a process at a time."""
-    assert isinstance(array, np.memmap)  # writing.py made it
-    order = np.argsort(target_id, kind="stable")
-    jobs: list[list[tuple[int, int, int, int]]] = [[]]
-    for galaxy, number, row in _in_file_order(table, IMAGE_SOURCE, IMAGE_ROW):
-        if len(jobs[-1]) == ROWS_A_JOB or (jobs[-1] and jobs[-1][-1][2] != number):
-            jobs.append([])
-        jobs[-1].append((galaxy, int(order[np.searchsorted(target_id, galaxy, sorter=order)]), number, row))
-    array.flush()
-    reasons: Reasons = {}
-    done = 0
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_rows, _part(sources[job[0][2]], job), str(array.filename)) for job in jobs if job]
-        for future, job in zip(futures, jobs):
-            reasons |= future.result()
-            done += len(job)
-            if progress is not None:
-                progress(done, len(target_id))
-    if reasons:
-        raise _bad(reasons, "image")
-
-
-Job = tuple[ImageSource, list[tuple[int, int, int]]]
-
-
-def _part(source: ImageSource, job: list[tuple[int, int, int, int]]) -> Job:
-    """The part of a source that one job needs, so that not all names are sent to every process."""
-    if source.names is None:
-        return source, [(galaxy, place, row) for galaxy, place, _, row in job]
-    names = [source.names[row] for *_, row in job]
-    rows = [(galaxy, place, index) for index, (galaxy, place, _, _) in enumerate(job)]
-    return ImageSource(source.spec, names=names), rows
-
-
-def _write_rows(job: Job, path: str) -> Reasons:
-    """Write the images of one job; runs in a process of its own."""
-    source, rows = job
-    array = np.lib.format.open_memmap(path, mode="r+")
-    reasons: Reasons = {}
-    for galaxy, place, row in rows:
-        try:
-            array[place] = source.read(row)[0]
-        except GalaxybenchError as error:
-            reasons[galaxy] = str(error)
-    source.close()
-    array.flush()
-    return reasons
-
-
 def _without_bad(table: pd.DataFrame, reasons: Reasons, bad: str, what: str, dropped: Counter[str]) -> pd.DataFrame:
     if reasons and bad == "refuse":
-        raise _bad(reasons, what)
+        raise bad_pixels(reasons, what)
     if reasons:
         key = "missing, unreadable or wrong-sized image" if what == "image" else "missing or unusable spectrum"
         dropped[key] = len(reasons)
     if len(reasons) == len(table):
         raise GalaxybenchError(f"no galaxy is left: {next(iter(reasons.values()))}")
     return table[~table["target_id"].isin(list(reasons))].reset_index(drop=True)
-
-
-def _bad(reasons: Reasons, what: str) -> GalaxybenchError:
-    plural = "images" if what == "image" else "spectra"
-    listed = "; ".join(f"{galaxy}: {reason}" for galaxy, reason in list(reasons.items())[:3])
-    return GalaxybenchError(
-        f"{len(reasons)} galaxies have no good {what} ({listed}): repair them, or set bad = 'drop' in {plural}"
-    )

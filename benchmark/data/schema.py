@@ -42,11 +42,14 @@ class SurveyInfo:
     split_rule : how train, validation and test were made: ``hash``, or a sentence.
     licence, reference : the data's terms and where they come from.
     simulated : True where the galaxies were made by a program.
+    label_errors : targets with a column ``<target>_err`` of one-sigma errors.
+    label_draws : targets of the last axis of ``label_draws.npy``: posterior draws of the labels, (n, n_draws, t).
     votes : question -> answers; columns ``<question>_<answer>`` and ``<question>_total`` count volunteers.
     facts : anything else worth writing down.
     files : file name -> sha256, filled on write.
     counts : split -> number of galaxies, filled on write.
     catalogue_digest, split_digest : sha256 of the catalogue's values and of ids with splits, filled on write.
+    label_digest : sha256 of errors and draws of labels, filled on write; empty without any.
 
     Raises
     ------
@@ -70,12 +73,15 @@ class SurveyInfo:
     licence: str = ""
     reference: str = ""
     simulated: bool = False
+    label_errors: tuple[str, ...] = ()
+    label_draws: tuple[str, ...] = ()
     votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     facts: Mapping[str, Fact] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     catalogue_digest: str = ""
     split_digest: str = ""
+    label_digest: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name):
@@ -91,6 +97,7 @@ class SurveyInfo:
                 raise GalaxybenchError(
                     f"target name {target.name!r}: must not be empty or one of {', '.join(taken)}; rename it"
                 )
+        self._refuse_label_errors(taken)
         if self.photometry_unit not in PHOTOMETRY_UNITS:
             raise GalaxybenchError(
                 f"photometry_unit = {self.photometry_unit!r}: a survey folder stores {', '.join(PHOTOMETRY_UNITS)}; "
@@ -112,6 +119,22 @@ class SurveyInfo:
             raise GalaxybenchError(f"pixel_scale_arcsec = {scale}: must be a positive number of arcseconds")
         _refuse_grid(self.wave_start_angstrom, self.wave_step_angstrom, self.n_wave)
 
+    def _refuse_label_errors(self, taken: Iterable[str]) -> None:
+        names = [target.name for target in self.targets]
+        for key, found in (("label_errors", self.label_errors), ("label_draws", self.label_draws)):
+            _refuse_repeats(key, found)
+            for name in found:
+                if name not in names:
+                    raise GalaxybenchError(f"{key} names {name!r}, which is no target: there are {', '.join(names)}")
+        for column in self.error_columns:
+            if column in (*names, *taken):
+                raise GalaxybenchError(f"column {column!r} is the error of a target and something else: rename one")
+
+    @property
+    def error_columns(self) -> tuple[str, ...]:
+        """Columns with errors of targets."""
+        return tuple(f"{name}_err" for name in self.label_errors)
+
     @property
     def n_galaxies(self) -> int:
         """Rows of the catalogue."""
@@ -126,24 +149,32 @@ class SurveyInfo:
 
     @property
     def digest(self) -> str:
-        """sha256 of what may move a score: values, units, limits and roles; not of licence, reference or facts."""
+        """sha256 of what may move a score: values, units, limits and roles; not of licence, reference or facts.
+
+        Errors of labels have a digest of their own: they add scores and move none.
+        """
         content = {
             "format": FORMAT,
             "name": self.name,
             "version": self.version,
             "targets": [_target_content(target) for target in self.targets],
             "photometry": [list(self.photometry_bands), self.photometry_unit],
-            "images": [list(self.image_bands), self.pixel_scale_arcsec, self.image_unit, self.files.get("images.npy")],
+            "images": [list(self.image_bands), self.pixel_scale_arcsec, self.image_unit, self._sha256("images")],
             "votes": {question: list(answers) for question, answers in self.votes.items()},
             "catalogue": self.catalogue_digest,
         }
         if self.image_stretch:
             content["image_stretch"] = list(self.image_stretch)
         if self.n_wave:
-            files = [self.files.get(name) for name in ("spectra.npy", "spectra_ivar.npy")]
+            files = [self._sha256("spectra"), self._sha256("spectra_ivar")]
             grid = [float(self.wave_start_angstrom or 0), float(self.wave_step_angstrom or 0), self.n_wave]
             content["spectra"] = [*grid, *files]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _sha256(self, stem: str) -> str | list[str] | None:
+        """Of an array's file, or of its shards."""
+        shards = sorted(name for name in self.files if re.fullmatch(rf"{stem}-\d{{5}}\.npy", name))
+        return [self.files[name] for name in shards] or self.files.get(f"{stem}.npy")
 
 
 def _target_content(target: Target) -> dict[str, object]:

@@ -38,6 +38,13 @@ class SpectrumSource:
     names: Sequence[str] | None = None
     arrays: dict[str, StackedRows] = field(default_factory=dict)
 
+    @property
+    def places(self) -> list[Path]:
+        """Folders of the files, or the files of the columns."""
+        if self.names is not None:
+            return sorted({Path(name).parent for name in self.names})
+        return sorted({file.path for column in self.arrays.values() for file in column.files})
+
     def grid(self, row: int) -> WaveGrid:
         """The wavelengths of a row as an even grid.
 

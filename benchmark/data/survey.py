@@ -14,16 +14,29 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError, Modality, Target, UsageError
 from benchmark.data.infofile import INFO_FILE, read_info
 from benchmark.data.schema import SPLITS, SurveyInfo
+from benchmark.data.stored import files_of, open_array
 from benchmark.store import file_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["IMAGE_FILE", "IVAR_FILE", "SPECTRA_FILE", "Survey", "load_survey"]
+__all__ = [
+    "ARRAY_FILES",
+    "DRAWS_FILE",
+    "IMAGE_FILE",
+    "INDEX_FILE",
+    "IVAR_FILE",
+    "SPECTRA_FILE",
+    "Survey",
+    "load_survey",
+]
 
 IMAGE_FILE = "images.npy"
 SPECTRA_FILE = "spectra.npy"
 IVAR_FILE = "spectra_ivar.npy"
+DRAWS_FILE = "label_draws.npy"
+ARRAY_FILES = (IMAGE_FILE, SPECTRA_FILE, IVAR_FILE, DRAWS_FILE)
+INDEX_FILE = "index.parquet"
 CATALOGUE_FILE = "catalogue.parquet"
 IMAGE_DTYPES = {"nanomaggy": ("float16", "float32"), "display_uint8": ("uint8",)}
 
@@ -83,12 +96,17 @@ class Survey:
     @cached_property
     def spectra(self) -> NDArray[np.float32] | None:
         """(n, n_wave) flux densities, 1e-17 erg/s/cm2/A, memory-mapped and read-only; None where there are none."""
-        return _open_spectra(self.folder / SPECTRA_FILE, self.info) if self.info.n_wave else None
+        return _open_spectra(self.folder, SPECTRA_FILE, self.info) if self.info.n_wave else None
 
     @cached_property
     def spectra_ivar(self) -> NDArray[np.float32] | None:
         """(n, n_wave) inverse variances of `spectra`, 0 = invalid; None where there are none."""
-        return _open_spectra(self.folder / IVAR_FILE, self.info) if self.info.n_wave else None
+        return _open_spectra(self.folder, IVAR_FILE, self.info) if self.info.n_wave else None
+
+    @cached_property
+    def label_draws(self) -> NDArray[np.float32] | None:
+        """(n, n_draws, t) posterior draws of ``info.label_draws``, memory-mapped and read-only; None without any."""
+        return _open_draws(self.folder, self.info) if self.info.label_draws else None
 
     @property
     def wave_angstrom(self) -> NDArray[np.float64] | None:
@@ -107,6 +125,11 @@ class Survey:
     def split_digest(self) -> str:
         """sha256 of ids with their splits."""
         return self.info.split_digest
+
+    @property
+    def label_digest(self) -> str:
+        """sha256 of errors and draws of labels; empty without any. They add scores and move none."""
+        return self.info.label_digest
 
     @property
     def joint_targets(self) -> tuple[Target, ...]:
@@ -188,8 +211,7 @@ def load_survey(path: str | Path) -> Survey:
     if not (folder / INFO_FILE).is_file():
         raise UsageError(f"{folder} is not a survey folder: it has no {INFO_FILE}; build or import one first")
     info = read_info(folder / INFO_FILE)
-    expected = [CATALOGUE_FILE, *([IMAGE_FILE] if info.image_bands else [])]
-    expected += [SPECTRA_FILE, IVAR_FILE] if info.n_wave else []
+    expected = _expected_files(info)
     for name in expected:
         if name not in info.files:
             raise GalaxybenchError(f"{folder / INFO_FILE}: files names no {name}: import or build the survey again")
@@ -198,22 +220,29 @@ def load_survey(path: str | Path) -> Survey:
             raise GalaxybenchError(f"{folder / INFO_FILE}: files names {name!r}; expected: {', '.join(expected)}")
         if not (folder / name).is_file():
             raise GalaxybenchError(f"{folder / name} is missing: import or build the survey again")
-    if file_sha256(folder / CATALOGUE_FILE) != info.files[CATALOGUE_FILE]:
-        raise GalaxybenchError(
-            f"{folder / CATALOGUE_FILE} was altered or truncated (its sha256 is not the one in {INFO_FILE}): "
-            "import or build the survey again"
-        )
-    if info.image_bands:
-        _open_images(folder, info)
-    if info.n_wave:
-        _open_spectra(folder / SPECTRA_FILE, info)
-        _open_spectra(folder / IVAR_FILE, info)
-    return Survey(folder, info)
+    for name in (CATALOGUE_FILE, INDEX_FILE):
+        if name in expected and file_sha256(folder / name) != info.files[name]:
+            raise GalaxybenchError(
+                f"{folder / name} was altered or truncated (its sha256 is not the one in {INFO_FILE}): "
+                "import or build the survey again"
+            )
+    survey = Survey(folder, info)
+    _ = survey.images, survey.spectra, survey.spectra_ivar, survey.label_draws  # headers and lengths
+    return survey
+
+
+def _expected_files(info: SurveyInfo) -> list[str]:
+    arrays = [IMAGE_FILE] if info.image_bands else []
+    arrays += [SPECTRA_FILE, IVAR_FILE] if info.n_wave else []
+    arrays += [DRAWS_FILE] if info.label_draws else []
+    found = [files_of(name, info.files) for name in arrays]
+    index = [INDEX_FILE] if any(len(names) > 1 for names in found) else []
+    return [CATALOGUE_FILE, *index, *(name for names in found for name in names)]
 
 
 def _open_images(folder: Path, info: SurveyInfo) -> NDArray:
     path = folder / IMAGE_FILE
-    images = _open_array(path)
+    images = open_array(folder, IMAGE_FILE, info.files)
     if images.ndim != 4 or images.shape[:2] != (info.n_galaxies, len(info.image_bands)):
         raise GalaxybenchError(
             f"{path} has shape {images.shape}: survey.toml says {info.n_galaxies} galaxies in "
@@ -225,8 +254,9 @@ def _open_images(folder: Path, info: SurveyInfo) -> NDArray:
     return images
 
 
-def _open_spectra(path: Path, info: SurveyInfo) -> NDArray[np.float32]:
-    spectra = _open_array(path)
+def _open_spectra(folder: Path, name: str, info: SurveyInfo) -> NDArray[np.float32]:
+    path = folder / name
+    spectra = open_array(folder, name, info.files)
     if spectra.shape != (info.n_galaxies, info.n_wave) or spectra.dtype != np.float32:
         raise GalaxybenchError(
             f"{path} has shape {spectra.shape} and dtype {spectra.dtype}: survey.toml says {info.n_galaxies} galaxies "
@@ -235,8 +265,12 @@ def _open_spectra(path: Path, info: SurveyInfo) -> NDArray[np.float32]:
     return spectra
 
 
-def _open_array(path: Path) -> NDArray:
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise GalaxybenchError(f"{path} is truncated or no array ({error}): build the survey again") from error
+def _open_draws(folder: Path, info: SurveyInfo) -> NDArray[np.float32]:
+    draws = open_array(folder, DRAWS_FILE, info.files)
+    expected = (info.n_galaxies, len(info.label_draws))
+    if draws.ndim != 3 or (draws.shape[0], draws.shape[2]) != expected or draws.dtype != np.float32:
+        raise GalaxybenchError(
+            f"{folder / DRAWS_FILE} has shape {draws.shape} and dtype {draws.dtype}: survey.toml says {expected[0]} "
+            f"galaxies with draws of {expected[1]} targets, float32; import or build the survey again"
+        )
+    return draws

@@ -11,7 +11,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import mmap
 import os
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, Progress
+from benchmark.data.stored import let_go
 from benchmark.simulator.candidates import draw_candidates
 from benchmark.simulator.flavours import Flavour, find_flavour
 from benchmark.simulator.pack import PACK_PATH, load_pack
@@ -98,7 +98,7 @@ class Parts:
         for number, rows in self.rows.items():
             path = self._path("image", number)
             images[rows[0] : rows[-1] + 1] = np.load(path)
-            _let_go(images)
+            let_go(images)
             path.unlink()
 
     def fill_spectra(self, flux: NDArray[np.float32], ivar: NDArray[np.float32], target_id: NDArray[np.int64]) -> None:
@@ -106,8 +106,8 @@ class Parts:
         for number, rows in self.rows.items():
             path = self._path("spectrum", number)
             flux[rows[0] : rows[-1] + 1], ivar[rows[0] : rows[-1] + 1] = np.load(path)
-            _let_go(flux)
-            _let_go(ivar)
+            let_go(flux)
+            let_go(ivar)
             path.unlink()
 
     def remove(self) -> None:
@@ -262,13 +262,6 @@ def _write(path: Path, array: NDArray) -> None:
     with scratch.open("wb") as stream:
         np.save(stream, array)
     scratch.replace(path)
-
-
-def _let_go(array: NDArray) -> None:
-    """Take a memory map's pages out of this process (not out of the file): its size stays bounded."""
-    mapping = getattr(array, "_mmap", None)
-    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _code_digest() -> str:
