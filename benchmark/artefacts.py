@@ -1,4 +1,4 @@
-"""The files between cells: embeddings, predictions, posteriors and weights, and what they hold."""
+"""The files between cells: embeddings, predictions and posteriors, and what they hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError
 from benchmark.store import atomic_write
 
-__all__ = ["Posterior", "Predictions", "read_embedding", "write_embedding", "write_weights"]
+__all__ = ["Posterior", "Predictions", "read_embedding", "write_embedding"]
 
 _ASKED = "_asked"
 
@@ -33,14 +33,6 @@ def read_embedding(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     column = table["embedding"].combine_chunks()
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return table["target_id"].to_numpy(), flat.reshape(len(table), column.type.list_size)
-
-
-def write_weights(path: Path, state: Mapping[str, NDArray], facts: Mapping[str, str]) -> None:
-    """Named arrays as safetensors."""
-    from safetensors.numpy import save_file
-
-    arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
-    atomic_write(path, lambda temporary: save_file(arrays, temporary, metadata=dict(facts)))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark import mock
-from benchmark.artefacts import write_weights
 from benchmark.config import RunConfig
 from benchmark.contracts import (
     Encoder,
@@ -33,6 +32,7 @@ from benchmark.contracts import (
 )
 from benchmark.data.views import PhotometryView
 from benchmark.registry import resolve
+from benchmark.weights import write_weights
 
 __all__ = ["CheckResult", "check_model"]
 

@@ -6,15 +6,21 @@ Everything here is light: the standard library and type hints, no torch, no pand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import Literal
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
+from benchmark.protocols import (
+    Encoder,
+    InputArray,
+    PosteriorHead,
+    Progress,
+    ReferenceModel,
+    Regressor,
+    SupervisedModel,
+    TrainedEncoder,
+    TrainingHistory,
+)
 
 __all__ = [
     "Encoder",
@@ -39,6 +45,8 @@ __all__ = [
     "SurveyCard",
     "Target",
     "TaskCard",
+    "TrainedEncoder",
+    "TrainingHistory",
     "UsageError",
 ]
 
@@ -47,9 +55,6 @@ Split = Literal["train", "validation", "test", "unlabelled"]
 ImageUnit = Literal["display", "flux"]
 Labels = Literal["targets", "votes", "classes"]
 Probe = Literal["knn", "linear", "mlp", "flow", "supervised", "reference"]
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) while long work goes on; the default everywhere is silence."""
 
 
 class GalaxybenchError(Exception):
@@ -138,6 +143,10 @@ class ModelCard:
     images : what a model that reads images is given: colours stretched to [0, 1] (``display``), or nanomaggies
         (``flux``; on a survey that has only pictures, these divided by 255).
     options : preset or ``recipe`` name -> keyword arguments of the factory; ``recipes`` holds overrides by recipe.
+    train_seconds : preset -> rough CPU seconds of the training on one core, for plans; where a preset is not named, a
+        few seconds for every thousand galaxies are foreseen.
+    architecture : ``"module:function"`` of a function that takes the resolved options and returns rows
+        ``(item, ours, published paper, published code)``, for ``show``; empty where nothing is published.
     references, licence, training_data, notes : for ``show``.
     """
 
@@ -153,147 +162,12 @@ class ModelCard:
     images: ImageUnit = "display"
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    train_seconds: Mapping[str, float] = field(default_factory=dict)
+    architecture: str = ""
     references: tuple[Reference, ...] = ()
     licence: str = "BSD-3-Clause"
     training_data: str = "none"
     notes: str = ""
-
-
-class InputArray(Protocol):
-    """What a model reads: rows that are loaded when they are asked for.
-
-    Indexing with a slice or an integer array returns a float32 array: photometry (n, bands) in AB magnitudes with NaN
-    where a band is missing; images (n, bands, height, width), in [0, 1] once stretched.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]: ...
-
-
-@runtime_checkable
-class Encoder(Protocol):
-    """A frozen embedding: inputs in, one vector a galaxy out."""
-
-    def fit(self, inputs: InputArray, *, seed: int) -> None:
-        """Learn from the inputs of training and unlabelled galaxies; a model without weights does nothing."""
-        ...
-
-    def embed(self, inputs: InputArray) -> NDArray[np.float32]:
-        """Embedding (n, d) of every row; the same for any batch size and row order."""
-        ...
-
-    def state(self) -> dict[str, NDArray]:
-        """Everything that was learned or drawn, as named arrays (written as safetensors)."""
-        ...
-
-    def load_state(self, state: Mapping[str, NDArray]) -> None:
-        """The inverse of `state`."""
-        ...
-
-
-@runtime_checkable
-class Regressor(Protocol):
-    """Inputs in, one number a target out: the heads on an embedding and the supervised models.
-
-    Built with ``n_classes=(2, 3)``, a head learns five columns of 0 and 1 for targets of two and three classes (NaN in
-    all columns of a target = missing), and predicts five probabilities, which sum to 1 for each target.
-    """
-
-    def fit(
-        self,
-        inputs: InputArray,
-        target: NDArray[np.float64],
-        *,
-        validation: tuple[InputArray, NDArray[np.float64]],
-        seed: int,
-    ) -> None:
-        """Fit on (n, n_targets) targets, NaN = missing; choose epochs, rounds or penalties on ``validation`` only."""
-        ...
-
-    def predict(self, inputs: InputArray) -> NDArray[np.float64]:
-        """Predictions (n, n_targets) in the targets' units, never NaN."""
-        ...
-
-
-@runtime_checkable
-class SupervisedModel(Regressor, Protocol):
-    """A model trained from scratch on labels."""
-
-    def context(self, inputs: InputArray) -> NDArray[np.float32]:
-        """What a posterior is conditioned on, (n, c), finite; it must not have seen any label."""
-        ...
-
-
-@runtime_checkable
-class ReferenceModel(Protocol):
-    """A posterior that follows from how a survey was simulated; no galaxy of the survey teaches it anything."""
-
-    def prepare(self, flavour: str, *, seed: int) -> None:
-        """Make whatever is needed for surveys of a flavour of the simulator."""
-        ...
-
-    def state(self) -> dict[str, NDArray]:
-        """What was made, as named arrays."""
-        ...
-
-    def load_state(self, state: Mapping[str, NDArray]) -> None:
-        """The inverse of `state`."""
-        ...
-
-    def predict(self, inputs: InputArray, names: Sequence[str], *, seed: int) -> NDArray[np.float64]:
-        """Posterior means (n, t) of the targets of these names, in their units, never NaN."""
-        ...
-
-    def draw(
-        self, inputs: InputArray, names: Sequence[str], *, n_draws: int, seed: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Draws (n_draws, n, t), equally probable, and the effective sample size (n,) behind those of each galaxy."""
-        ...
-
-    def facts(self) -> dict[str, object]:
-        """What a record says of it."""
-        ...
-
-
-@runtime_checkable
-class PosteriorHead(Protocol):
-    """A density over the targets, conditioned on an embedding or a context."""
-
-    def fit(
-        self,
-        inputs: InputArray,
-        target: NDArray[np.float64],
-        *,
-        validation: tuple[InputArray, NDArray[np.float64]],
-        seed: int,
-    ) -> None:
-        """Fit on complete rows only: no NaN in ``target``."""
-        ...
-
-    def draw(self, inputs: InputArray, *, n_draws: int, seed: int) -> NDArray[np.float32]:
-        """Draws (n_draws, n, n_targets) in the targets' units."""
-        ...
-
-    def member_log_prob(self, target: NDArray[np.float64], inputs: InputArray) -> NDArray[np.float64]:
-        """Log density (members, n) in nats, in the targets' units."""
-        ...
-
-    @property
-    def log_jacobian(self) -> float:
-        """Nats to add to a log density to have it in z-scored targets."""
-        ...
-
-    def save(self, path: Path) -> None:
-        """Write the weights as safetensors."""
-        ...
-
-    def facts(self) -> dict[str, object]:
-        """What a record says of the fit, e.g. the number of members left."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ pool would fail every pending job instead.
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import time
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 from benchmark.registry import resolve
 
-__all__ = ["Job", "Outcome", "Started", "run_jobs"]
+__all__ = ["Advanced", "Job", "Outcome", "Started", "advance", "run_jobs"]
 
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -44,6 +45,15 @@ class Started:
     """A job went to a worker."""
 
     id: str
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A long job said how far it is."""
+
+    id: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ def run_jobs(
     n_workers: int,
     timeout_s: float | None = None,
     deadline: float | None = None,
+    watch: Callable[[Advanced], None] | None = None,
 ) -> Iterator[Started | Outcome]:
     """Run jobs in their order as their needs allow, and yield what happens.
 
@@ -104,12 +115,15 @@ def run_jobs(
     n_workers : number of worker processes; 0 runs the jobs in this process, without time limits.
     timeout_s : seconds a job may take before its worker is ended.
     deadline : ``time.monotonic()`` after which no further job is started; the rest is yielded as "not started".
+    watch : called, at most twice a second and job, with what jobs say by `advance`.
     """
     known = {job.id for job in jobs}
     queue = _Queue([Job(job.id, job.payload, job.needs & known) for job in jobs])
-    running = _run_here(queue, function, deadline)
+    watch = watch or (lambda event: None)
     if n_workers > 0:
-        running = _run_in_workers(queue, function, min(n_workers, max(len(jobs), 1)), timeout_s, deadline)
+        running = _run_in_workers(queue, function, min(n_workers, max(len(jobs), 1)), timeout_s, deadline, watch)
+    else:
+        running = _run_here(queue, function, deadline, watch)
     for event in running:
         yield event
         if isinstance(event, Outcome):
@@ -122,17 +136,51 @@ def run_jobs(
     yield from (Outcome(job.id, "not started", "the time budget was spent") for job in queue.jobs)
 
 
-def _run_here(queue: _Queue, function: str, deadline: float | None) -> Iterator[Started | Outcome]:
+_tell: Callable[[int, int], None] | None = None  # where the job that runs in this process says how far it is
+_told_at = 0.0
+
+
+def advance(done: int, total: int) -> None:
+    """Say from within a job how far it is; passed on at most twice a second, and the end always."""
+    global _told_at
+    if _tell is not None and (done >= total or time.monotonic() - _told_at >= 0.5):
+        _told_at = time.monotonic()
+        _tell(done, total)
+
+
+@contextlib.contextmanager
+def _telling(tell: Callable[[int, int], None]) -> Iterator[None]:
+    global _tell
+    _tell = tell
+    try:
+        yield
+    finally:
+        _tell = None
+
+
+def _run_here(
+    queue: _Queue, function: str, deadline: float | None, watch: Callable[[Advanced], None]
+) -> Iterator[Started | Outcome]:
     call = resolve(function)
     while (deadline is None or time.monotonic() < deadline) and (job := queue.next_ready()):
         yield Started(job.id)
         since = time.monotonic()
-        reason = _reason(call, job.payload)
+        with _telling(functools.partial(_pass_on, watch, job.id)):
+            reason = _reason(call, job.payload)
         yield Outcome(job.id, "failed" if reason else "done", reason, time.monotonic() - since)
 
 
+def _pass_on(watch: Callable[[Advanced], None], job: str, done: int, total: int) -> None:
+    watch(Advanced(job, done, total))
+
+
 def _run_in_workers(
-    queue: _Queue, function: str, n_workers: int, timeout_s: float | None, deadline: float | None
+    queue: _Queue,
+    function: str,
+    n_workers: int,
+    timeout_s: float | None,
+    deadline: float | None,
+    watch: Callable[[Advanced], None],
 ) -> Iterator[Started | Outcome]:
     workers = [_start(function) for _ in range(n_workers)]
     try:
@@ -152,7 +200,12 @@ def _run_in_workers(
                 patience = max(0.0, min(worker.since for worker in busy) + timeout_s - time.monotonic())
             answered = wait([worker.pipe for worker in busy], timeout=patience)
             for worker in (worker for worker in busy if worker.pipe in answered):
-                outcome = _collect(worker, queue)
+                answer = _answer(worker)
+                if isinstance(answer, tuple):
+                    assert worker.job is not None
+                    watch(Advanced(worker.job.id, *answer))
+                    continue
+                outcome = _collect(worker, queue, answer)
                 if outcome is None or outcome.status == "crashed":
                     workers[workers.index(worker)] = _start(function)
                 if outcome is not None:
@@ -168,14 +221,21 @@ def _run_in_workers(
             _stop(worker)
 
 
-def _collect(worker: _Worker, queue: _Queue) -> Outcome | None:
-    """What a worker has to say of its job; None where it died and the job is to be tried again."""
+def _answer(worker: _Worker) -> str | tuple[int, int] | None:
+    """The reason with which a job ended, how far it is, or None where the worker died."""
+    try:
+        answer: str | tuple[int, int] = worker.pipe.recv()
+    except (EOFError, OSError):
+        return None
+    return answer
+
+
+def _collect(worker: _Worker, queue: _Queue, reason: str | tuple[int, int] | None) -> Outcome | None:
+    """How a job ended; None where its worker died and the job is to be tried again."""
     job, worker.job = worker.job, None
     assert job is not None
     seconds = time.monotonic() - worker.since
-    try:
-        reason = worker.pipe.recv()
-    except (EOFError, OSError):
+    if not isinstance(reason, str):
         worker.process.join(5)
         queue.tries[job.id] = queue.tries.get(job.id, 0) + 1
         if queue.tries[job.id] < 2:
@@ -221,7 +281,10 @@ def _serve(pipe: Connection, function: str) -> None:
     call = resolve(function)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send(_reason(call, pipe.recv()))
+            payload = pipe.recv()
+            with _telling(lambda done, total: pipe.send((done, total))):
+                reason = _reason(call, payload)
+            pipe.send(reason)
 
 
 def _reason(call: Callable[[Mapping[str, Any]], str], payload: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.config import PRESETS, RunConfig, store_folder
 from benchmark.contracts import GalaxybenchError, HeadCard, ModelCard, Progress, SurveyCard, TaskCard, UsageError
 from benchmark.data import Survey, load_survey
-from benchmark.engine import Job, Outcome, Started, run_jobs
+from benchmark.engine import Advanced, Job, Outcome, Started, run_jobs
 from benchmark.plan import Cell, ForeignFile, NotApplicable, Plan, SurveyFacts, plan_file, plan_models
 from benchmark.records import base_record
 from benchmark.registry import HEADS, MODELS, PLUGIN_SOURCES, SURVEYS, TASKS, resolve
@@ -79,7 +79,7 @@ class RunSummary:
 _OWN = ("supervised", "reference")  # what models give by themselves; no head stands for it
 _SIMULATOR = "benchmark.simulator:build_survey"
 
-Listener = Callable[[Started | Outcome], None]
+Listener = Callable[[Started | Advanced | Outcome], None]
 
 
 def choose(
@@ -217,6 +217,7 @@ def execute(
         n_workers=execution.n_workers,
         timeout_s=execution.cell_timeout_s,
         deadline=deadline,
+        watch=listener,
     )
     for event in events:
         if isinstance(event, Outcome):

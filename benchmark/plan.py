@@ -17,7 +17,7 @@ from benchmark.facts import SurveyFacts
 from benchmark.registry import METRICS, MODELS
 from benchmark.store import SCHEMA_VERSION, content_key
 
-__all__ = ["Cell", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_file", "plan_models"]
+__all__ = ["Cell", "Checkpoint", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_file", "plan_models"]
 
 CellKind = Literal["train", "embed", "predict", "score"]
 
@@ -33,6 +33,23 @@ class ForeignFile:
     sha256: str
     content: Literal["embeddings", "predictions", "draws"]
     targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights that an encoder takes instead of being trained.
+
+    Attributes
+    ----------
+    path, sha256 : of the file.
+    options : with which the model is built, as the file says; None for those of the preset and recipe.
+    contamination : what is known against the file's training set, empty where it is that of this survey.
+    """
+
+    path: str
+    sha256: str
+    options: Mapping[str, Any] | None = None
+    contamination: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +130,7 @@ def plan_models(
     *,
     supervised: bool = True,
     sources: Mapping[str, str] | None = None,
+    checkpoints: Mapping[str, Checkpoint] | None = None,
 ) -> Plan:
     """Cells of models x probes x tasks on a survey, and what does not apply.
 
@@ -123,6 +141,7 @@ def plan_models(
     config : preset, recipe, seeds and options.
     supervised : whether what models give by themselves is wanted: predictions of supervised ones, the reference.
     sources : model name -> sha256 of the plugin file it came from.
+    checkpoints : model name -> weights it takes instead of being trained.
     """
     builder = _Builder(survey, config)
     absent: list[NotApplicable] = []
@@ -134,7 +153,11 @@ def plan_models(
         if lacking:
             continue
         facts = _model_facts(card, config, (sources or {}).get(card.name))
-        embedding = _embedding_cell(builder, card, facts) if card.kind == "encoder" else None
+        weights = (checkpoints or {}).get(card.name)
+        if weights:
+            facts |= {"checkpoint": weights.sha256} | ({"options": weights.options} if weights.options else {})
+        more = {"contamination": weights.contamination} if weights and weights.contamination else None
+        embedding = _embedding_cell(builder, card, facts, weights) if card.kind == "encoder" else None
         for probe in card.probes:
             if probe == "reference" and supervised:
                 _add_reference(builder, card, facts, tasks)
@@ -142,7 +165,7 @@ def plan_models(
                 own = [task for task in tasks if card.classifies or task.labels != "classes"]
                 _add_probe(builder, card.modality, facts, None, None, own)
             elif head := next((head for head in heads if head.name == probe), None):
-                _add_probe(builder, card.modality, facts, head, embedding, tasks)
+                _add_probe(builder, card.modality, facts, head, embedding, tasks, more)
     # the longest first among equals in depth, so that the last cell to end is a short one
     depth = {"train": 0, "embed": 1, "predict": 2, "score": 3}
     cells = sorted(builder.cells.values(), key=lambda cell: (depth[cell.kind], -cell.seconds))
@@ -181,11 +204,14 @@ def plan_file(
     return Plan(survey, config, tuple(builder.cells.values()))
 
 
-def _embedding_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any]) -> Cell:
+def _embedding_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any], weights: Checkpoint | None) -> Cell:
     labels = {"model": card.name, "modality": card.modality}
     settings = {"model": facts, "seed": _ENCODER_SEED}
     size = builder.survey.n_galaxies / 1_000
-    needs = [builder.add("train", settings, labels, (), 2 + 3 * size)] if card.fitted else []
+    if weights:
+        return builder.add("embed", settings, labels | {"path": weights.path}, (), 1 + 2 * size)
+    train_s = card.train_seconds.get(builder.config.preset, 2 + 3 * size)
+    needs = [builder.add("train", settings, labels, (), train_s)] if card.fitted else []
     return builder.add("embed", settings, labels, needs, 1 + 2 * size)
 
 

@@ -7,7 +7,6 @@ The only module that turns a cell's settings into calls of encoders, heads and t
 from __future__ import annotations
 
 import functools
-import json
 import resource
 import time
 import warnings
@@ -19,15 +18,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.artefacts import Posterior, Predictions, read_embedding, write_embedding, write_weights
-from benchmark.contracts import GalaxybenchError, InputArray, Score
-from benchmark.data import Survey, foreign, inputs, load_survey
+from benchmark.artefacts import Posterior, Predictions, read_embedding, write_embedding
+from benchmark.contracts import GalaxybenchError, InputArray, Score, TrainedEncoder
+from benchmark.data import Survey, foreign, load_survey
 from benchmark.data.classes import one_hot
-from benchmark.data.flux import flux_images
 from benchmark.data.votes import vote_shares
+from benchmark.engine import advance
 from benchmark.records import base_record
 from benchmark.registry import load_plugin, resolve
-from benchmark.store import Store
+from benchmark.store import Store, atomic_write, file_sha256
+from benchmark.training import (
+    build_model,
+    embedding_facts,
+    fit_encoder,
+    galaxies,
+    load_weights,
+    training_facts,
+    weights_facts,
+)
+from benchmark.weights import write_weights
 
 __all__ = ["run_cell"]
 
@@ -70,6 +79,8 @@ def run_cell(payload: Mapping[str, Any]) -> str:
     record["timings"] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu}
     record["memory"] = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     store.write_record(cell["name"], record)
+    if record["status"] == "done":
+        store.sweep_partial(cell["name"])
     return record["reason"]
 
 
@@ -82,14 +93,20 @@ def _survey(folder: str, digest: str) -> Survey:
 
 
 def _train(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
-    model, seed = _model(cell), cell["settings"]["seed"]
-    if cell["settings"]["model"]["kind"] == "reference":
+    facts, seed = cell["settings"]["model"], cell["settings"]["seed"]
+    model = build_model(facts)
+    if facts["kind"] == "reference":
         model.prepare(cell["settings"]["flavour"], seed=seed)
     else:
-        model.fit(_inputs(cell, survey, survey.rows("train", "unlabelled")), seed=seed)
+        fit_encoder(model, facts, survey, seed=seed, folder=store.partial(cell["name"]), progress=advance)
     path = store.path("models", f"{cell['name']}.safetensors")
-    write_weights(path, model.state(), {"model": json.dumps(cell["settings"]["model"], sort_keys=True)})
-    return {"artefacts": [store.artefact(path)]}
+    write_weights(path, model.state(), weights_facts(facts, survey, seed, cell["labels"]))
+    artefacts = [store.artefact(path)]
+    if isinstance(model, TrainedEncoder) and model.history.rows:
+        curve = path.with_suffix(".csv")
+        atomic_write(curve, model.history.to_csv)
+        artefacts.append(store.artefact(curve))
+    return {"artefacts": artefacts, "details": training_facts(model)}
 
 
 def _embed(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
@@ -98,20 +115,29 @@ def _embed(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, A
     if "file" in cell["settings"]["model"]:
         embedding = foreign.read_embeddings(Path(cell["labels"]["path"])).for_survey(survey)
     else:
-        encoder = _model(cell)
-        if cell["needs"]:
-            from safetensors.numpy import load_file
-
-            encoder.load_state(load_file(store.checked_artefact(cell["needs"][0])))
-        else:
-            encoder.fit(_inputs(cell, survey, survey.rows("train")), seed=cell["settings"]["seed"])
-        embedding = encoder.embed(_inputs(cell, survey, rows))
+        embedding = _encoder(cell, survey, store).embed(_inputs(cell, survey, rows))
     if embedding.shape[:1] != rows.shape or embedding.ndim != 2 or not np.isfinite(embedding).all():
         raise GalaxybenchError(
             f"embedding of shape {embedding.shape}: must be finite and ({rows.size}, d), a row a galaxy"
         )
     write_embedding(path, survey.target_id[rows], embedding)
-    return {"artefacts": [store.artefact(path)], "details": {"embed_dim": int(embedding.shape[1])}}
+    return {"artefacts": [store.artefact(path)], "details": embedding_facts(embedding)}
+
+
+def _encoder(cell: Mapping[str, Any], survey: Survey, store: Store) -> Any:
+    """An encoder with the weights of its train cell, of a file, or, where it learns nothing, as it is drawn."""
+    facts = cell["settings"]["model"]
+    encoder = build_model(facts)
+    if cell["needs"]:
+        load_weights(encoder, store.checked_artefact(cell["needs"][0]))
+    elif "checkpoint" in facts:
+        path = Path(cell["labels"]["path"])
+        if file_sha256(path) != facts["checkpoint"]:
+            raise GalaxybenchError(f"{path}: the file changed since the run was planned; run again")
+        load_weights(encoder, path)
+    else:
+        encoder.fit(_inputs(cell, survey, survey.rows("train")), seed=cell["settings"]["seed"])
+    return encoder
 
 
 def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, Any]:
@@ -185,15 +211,15 @@ def _consult(
     """What a model that learns nothing from the survey says of its test rows."""
     from safetensors.numpy import load_file
 
-    settings, model = cell["settings"], _model(cell)
+    settings, model = cell["settings"], build_model(cell["settings"]["model"])
     model.load_state(load_file(store.checked_artefact(cell["needs"][0])))
-    galaxies = _inputs(cell, survey, test)
+    seen = _inputs(cell, survey, test)
     result: Any
     if settings["produces"] == "posterior":
-        draws, ess = model.draw(galaxies, names, n_draws=settings["n_draws"], seed=settings["seed"])
+        draws, ess = model.draw(seen, names, n_draws=settings["n_draws"], seed=settings["seed"])
         result = {"draws": draws, "ess": ess}
     else:
-        result = model.predict(galaxies, names, seed=settings["seed"])
+        result = model.predict(seen, names, seed=settings["seed"])
     return result, {"n_labels": None, "details": model.facts()}
 
 
@@ -234,12 +260,7 @@ def _as_json(score: Score) -> dict[str, Any]:
 
 
 def _inputs(cell: Mapping[str, Any], survey: Survey, rows: NDArray[np.int64]) -> InputArray:
-    model = cell["settings"]["model"]
-    if model["modality"] == "none":  # a model that reads nothing still has to know how many galaxies there are
-        return np.zeros((rows.size, 0), dtype=np.float32)
-    if model.get("images") == "flux":
-        return flux_images(survey, rows)
-    return inputs(survey, model["modality"], rows)
+    return galaxies(cell["settings"]["model"], survey, rows)
 
 
 def _brightness(survey: Survey, rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -249,11 +270,6 @@ def _brightness(survey: Survey, rows: NDArray[np.int64]) -> dict[str, Any]:
         return {}
     name = f"mag_{'r' if 'r' in bands else bands[len(bands) // 2]}"
     return {"magnitude": survey.catalogue[name].to_numpy()[rows].astype(np.float64), "magnitude_name": name}
-
-
-def _model(cell: Mapping[str, Any]) -> Any:
-    facts = cell["settings"]["model"]
-    return resolve(facts["factory"])(**facts["options"])
 
 
 def _learner(cell: Mapping[str, Any]) -> Any:
@@ -271,7 +287,7 @@ def _reader(cell: Mapping[str, Any], survey: Survey, store: Store) -> Any:
         place = pd.Index(target_id)
         return lambda rows: embedding[place.get_indexer(pd.Index(survey.target_id[rows]))]
     if cell["settings"].get("probe"):
-        model = _model(cell)
+        model = build_model(cell["settings"]["model"])
         return lambda rows: model.context(_inputs(cell, survey, rows))
     return lambda rows: _inputs(cell, survey, rows)
 

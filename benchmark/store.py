@@ -1,9 +1,10 @@
 """The results store: one record a cell, written whole or not at all, and the artefacts the records point to.
 
 ``records/*.json`` say what has run, ``models/*.safetensors`` hold weights, ``embeddings/*.parquet`` embeddings,
-``outputs/*.parquet|npz`` per-galaxy predictions and draws. A file appears under its name only when it is complete:
-it is written beside its place under a temporary name, synced and then moved. A killed run therefore leaves nothing
-but temporary files, which the next run sweeps.
+``outputs/*.parquet|npz`` per-galaxy predictions and draws; ``partial/*`` are states of trainings under way. A file
+appears under its name only when it is complete: it is written beside its place under a temporary name, synced and then
+moved. A killed run therefore leaves nothing but temporary files, which the next run sweeps, and states of trainings,
+which the next run takes up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,17 @@ class Store:
             writer = left_over.name.rpartition(".tmp")[0].rpartition(".")[2]
             if not (writer.isdigit() and _is_alive(int(writer))):
                 left_over.unlink(missing_ok=True)
+        for folder in self.folder.glob("partial/*"):
+            if self.is_done(folder.name):
+                self.sweep_partial(folder.name)
+
+    def partial(self, name: str) -> Path:
+        """Where a long cell keeps its state until it is done; the folder is made by whoever writes there."""
+        return self.folder / "partial" / name
+
+    def sweep_partial(self, name: str) -> None:
+        """Remove the state of a cell that is done."""
+        shutil.rmtree(self.partial(name), ignore_errors=True)
 
     def path(self, folder: str, name: str) -> Path:
         """Place of an artefact, e.g. ``path("outputs", "predict-....parquet")``."""
