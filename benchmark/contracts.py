@@ -45,6 +45,7 @@ __all__ = [
     "SurveyCard",
     "Target",
     "TaskCard",
+    "TooFewGalaxies",
     "TrainedEncoder",
     "TrainingHistory",
     "UsageError",
@@ -66,6 +67,10 @@ class GalaxybenchError(Exception):
 
 class UsageError(GalaxybenchError):
     """What was asked for does not exist or does not fit together: exit code 2."""
+
+
+class TooFewGalaxies(GalaxybenchError):
+    """A survey or preset holds too few galaxies for a task to say anything: no score, and no failure either."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,8 @@ class RunSummary:
 
     @property
     def ok(self) -> bool:
-        """Whether no cell failed, crashed, ran out of time or was skipped for another's failure."""
-        return not set(self.ended) - {"done", "not started"}
+        """Whether no cell failed, crashed or ran out of time; none is skipped for a failure without that failure."""
+        return not set(self.ended) - {"done", "skipped", "not started"}
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -219,14 +219,22 @@ def execute(
         deadline=deadline,
         watch=listener,
     )
-    for event in events:
-        if isinstance(event, Outcome):
+    for found in events:
+        event = found
+        if isinstance(found, Outcome):
+            event = _as_recorded(found, store)
             summary.add(event)
-            if event.status in ("crashed", "timeout", "skipped"):
-                store.write_record(event.id, base_record(cells[event.id], event.status, event.reason))
+            if found.status in ("crashed", "timeout", "skipped"):
+                store.write_record(found.id, base_record(cells[found.id], found.status, found.reason))
         if listener:
             listener(event)
     return summary
+
+
+def _as_recorded(outcome: Outcome, store: Store) -> Outcome:
+    """A cell that gave no result as its own record calls it: ``skipped`` where there are too few galaxies."""
+    record = store.read_record(outcome.id) if outcome.status == "failed" else None
+    return outcome if record is None or record["status"] != "skipped" else replace(outcome, status="skipped")
 
 
 def evaluate(

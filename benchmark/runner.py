@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior, Predictions, read_embedding, write_embedding
-from benchmark.contracts import GalaxybenchError, InputArray, Score, TrainedEncoder
+from benchmark.contracts import GalaxybenchError, InputArray, Score, TooFewGalaxies, TrainedEncoder
 from benchmark.data import Survey, foreign, load_survey
 from benchmark.data.classes import one_hot
 from benchmark.data.votes import vote_shares
@@ -52,7 +52,7 @@ def run_cell(payload: Mapping[str, Any]) -> str:
 
     Returns
     -------
-    reason : empty where the cell is done, else why it failed, as it stands in its record.
+    reason : empty where the cell is done, else why it failed or cannot be judged, as it stands in its record.
     """
     cell, store = payload["cell"], Store(Path(payload["out"]))
     wall, cpu = time.monotonic(), time.process_time()
@@ -73,6 +73,8 @@ def run_cell(payload: Mapping[str, Any]) -> str:
             warnings.simplefilter("ignore")  # convergence chatter of libraries; what matters stands in the record
             record |= _STEPS[cell["kind"]](cell, survey, store)
         record["status"] = "done"
+    except TooFewGalaxies as error:
+        record |= {"status": "skipped", "reason": str(error)}
     except Exception as error:  # whatever a model does, it costs its own cell only, and the board says why
         known = isinstance(error, GalaxybenchError | ValueError)
         record["reason"] = str(error) if known else f"{type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
-from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard
+from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard, TooFewGalaxies
 from benchmark.tasks.floor import marginal_draws
 from posteriors.bootstrap import shared_intervals
 from posteriors.scores import density
@@ -68,6 +68,13 @@ def score(
     ranked : not used.
     seed, n_resamples : of the bootstrap over galaxies, the same for every model.
     reference : draws of the same targets, with effective sample sizes; joined by id.
+
+    Raises
+    ------
+    TooFewGalaxies
+        If fewer than 20 galaxies have a reference of `LEAST_ESS` effective draws.
+    GalaxybenchError
+        If the reference has no effective sample sizes, or a galaxy's draws are all equal.
     """
     ours, theirs, ess = _joined(evidence, reference)
     n = len(ours.target_id)
@@ -103,7 +110,7 @@ def _joined(evidence: Posterior, reference: Posterior) -> tuple[Posterior, Poste
     common, ours, theirs = np.intersect1d(evidence.target_id, reference.target_id, return_indices=True)
     sure = reference.ess[theirs] >= LEAST_ESS
     if sure.sum() < _MIN_GALAXIES:
-        raise GalaxybenchError(
+        raise TooFewGalaxies(
             f"{sure.sum()} of {len(common)} galaxies have {LEAST_ESS} effective draws of the reference: at least "
             f"{_MIN_GALAXIES} are needed; use a larger preset"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import evaluate
+from benchmark import evaluate, leaderboard
 from benchmark.artefacts import Posterior
+from benchmark.cli.main import main
 from benchmark.config import RunConfig
 from benchmark.contracts import GalaxybenchError
 from benchmark.data import Survey
@@ -84,6 +86,28 @@ def test_a_photometry_posterior_is_judged_against_it(records: tuple[Path, Record
         "Constant": "Constant reads none, ReferencePosterior knows photometry alone",
         "ReferencePosterior": "the others are judged against it",
     }
+
+
+def test_too_few_determined_galaxies_are_no_failure_and_no_score(
+    survey: Survey, records: tuple[Path, Records], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = shutil.copytree(records[0], tmp_path / "out")
+    (judged,) = (out / "records").glob("score-photometrymlp-flow-reference-*.json")
+    judged.unlink()
+    line = ["run", "PhotometryMLP", "--survey", str(survey.folder), "--preset", "smoke", "--probes", "flow"]
+    line += ["--tasks", "reference", "--out", str(out), "--workers", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.tasks.reference.LEAST_ESS", 10**6)
+        assert main(line) == 0
+    printed = capsys.readouterr()
+    assert "1 skipped" in printed.err
+    assert "skipped: PhotometryMLP (flow): reference: 0 of " in printed.out
+    (row,) = [row for row in leaderboard(out, task="reference") if row["model"] == "PhotometryMLP"]
+    assert (row["status"], row["metric"], row["value"]) == ("skipped", None, None)
+    assert "at least 20 are needed; use a larger preset" in row["error"]
+    assert main(line) == 0  # judged again once that is possible
+    assert json.loads(judged.read_text())["status"] == "done"
 
 
 def test_it_is_for_surveys_of_this_version_of_the_simulator_only(survey: Survey, tiny: Survey) -> None:

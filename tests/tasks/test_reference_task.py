@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark.artefacts import Posterior
-from benchmark.contracts import GalaxybenchError
+from benchmark.contracts import GalaxybenchError, TooFewGalaxies
 from benchmark.tasks.reference import LEAST_ESS, crps_of_draws, ks_excess, marginal_nll, score
 
 N, N_DRAWS, ESS = 1500, 400, 150
@@ -119,7 +119,7 @@ def test_what_cannot_be_judged_is_refused():
     model, reference, training = _problem()
     with pytest.raises(GalaxybenchError, match="no effective sample sizes"):
         _scores(model, replace(reference, ess=None), training)
-    with pytest.raises(GalaxybenchError, match="0 of 1500 galaxies have 50 effective draws"):
+    with pytest.raises(TooFewGalaxies, match="0 of 1500 galaxies have 50 effective draws"):
         _scores(model, replace(reference, ess=np.full(N, 3.0)), training)
     with pytest.raises(GalaxybenchError, match="1500 galaxies have draws that are all equal"):
         _scores(replace(model, draws=np.repeat(model.draws[:1], N_DRAWS, axis=0)), reference, training)
