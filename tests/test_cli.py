@@ -240,8 +240,10 @@ def test_a_survey_is_built_and_described(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("survey", "describe", folder)
     assert code == 0
     assert "simulated" in out
-    facts = json.loads(call("survey", "describe", folder, "--json")[1])
+    page = tmp_path / "survey.html"
+    facts = json.loads(call("survey", "describe", folder, "--json", "--html", page)[1])
     assert facts["name"] == "simulated"
+    assert "The galaxies of simulated" in page.read_text()
     code, out, err = call("survey", "build", "simulated", "--n", 60, "--out", folder)
     assert (code, out) == (2, "")
     assert str(folder) in err

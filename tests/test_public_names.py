@@ -88,10 +88,10 @@ OPTIONS = {
     "score": "--survey --name --embeddings --predictions --draws --out --preset --modality --seed --n-galaxies "
     "--workers",
     "leaderboard": "--out --format --task --modality",
-    "report": "--out --html",
+    "report": "--out --html --survey",
     "survey build": "name --out --n --seed",
     "survey import": "spec --out --data --overwrite --workers --dry-run",
-    "survey describe": "folder --json --pictures",
+    "survey describe": "folder --json --pictures --html",
 }
 
 

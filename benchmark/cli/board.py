@@ -36,12 +36,16 @@ def leaderboard(
 def report(
     out: Annotated[Path, typer.Option(help="Results store of a run.")] = _DEFAULT_OUT,
     html: Annotated[Path | None, typer.Option(help="The page to write. Default: OUT/report.html.")] = None,
+    survey: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A survey folder whose galaxies are described too.")
+    ] = None,
 ) -> int:
     """Write the board, redshift panels and coverage curves as one self-contained offline page."""
+    from benchmark.data import load_survey
     from benchmark.report import write_page
 
     path = html or out / "report.html"
-    write_page(out, path)
+    write_page(out, path, [load_survey(folder) for folder in survey or ()])
     say(f"wrote {path}")
     return 0
 

@@ -67,6 +67,7 @@ def describe(
     pictures: Annotated[
         Path | None, typer.Option(help="Draw 25 galaxies, 6 spectra, targets and sky into this folder.")
     ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write facts, findings and pictures as one offline page.")] = None,
 ) -> int:
     """Describe a survey folder: modalities, targets, counts, splits, findings."""
     from benchmark.data import describe, describe_text, load_survey
@@ -78,5 +79,10 @@ def describe(
 
         for path in draw_survey(survey, pictures):
             say(str(path))
+    if html is not None:
+        from benchmark.report import write_survey_page
+
+        write_survey_page(survey, html, facts)
+        say(f"wrote {html}")
     typer.echo(json.dumps(facts, indent=1, allow_nan=False) if as_json else describe_text(facts))
     return 0

@@ -59,12 +59,13 @@ def _splits(survey: Survey) -> Iterator[Finding]:
     counts = survey.counts()
     for name in SCORED:
         if counts[name] == 0:
-            yield Finding("error", "split_missing", f"no galaxies in {name}: nothing can be fitted and scored")
+            what = "scored" if name == "test" else "fitted here, only files of predictions can be scored"
+            yield Finding("error", "split_missing", f"no galaxies in {name}: nothing can be {what}")
         elif counts[name] < 20:
             yield Finding(
                 "warning",
                 "split_small",
-                f"only {counts[name]} galaxies in {name}: intervals will be wide",
+                f"only {counts[name]} in {name}: intervals will be wide",
                 counts[name],
             )
     if survey.info.split_rule == "hash":
@@ -159,13 +160,21 @@ def _columns(survey: Survey) -> Iterator[Finding]:
             message = f"{name} holds {which}, which usually means no value: list it under missing and import again"
             yield finding_about(survey, level, "sentinel", message, left)
         missing = ~known & _asked(survey, name)
-        if missing.any():
+        if missing.any() and not _error_of_missing(survey, name, missing):
             share = missing.mean()
             level = "error" if not known.any() and name in essential else "warning" if share > 0.5 else "info"
             yield finding_about(survey, level, "missing", f"{name} is missing for {share:.2%} of the galaxies", missing)
         if known.sum() > 1 and np.ptp(values[known]) == 0:
             level = "error" if name in essential else "info"
             yield finding_about(survey, level, "constant", f"{name} is {values[known][0]:g} for every galaxy", known)
+
+
+def _error_of_missing(survey: Survey, name: str, missing: NDArray[np.bool_]) -> bool:
+    """Whether a column holds errors of magnitudes that are missing for the same galaxies: one finding says it all."""
+    magnitude = f"mag_{name.removeprefix('mag_err_')}"
+    if not name.startswith("mag_err_") or magnitude not in survey.catalogue:
+        return False
+    return bool((survey.catalogue[magnitude].isna().to_numpy() == missing).all())
 
 
 def _asked(survey: Survey, name: str) -> NDArray[np.bool_]:

@@ -35,7 +35,8 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
     Keys ``name, version, digest, simulated, licence, reference, split_rule, modalities, n_galaxies, counts,
     photometry, images, spectra, votes, targets, sky, facts, findings``; what the survey lacks is null or empty. A
     target has its ``histogram`` (20 bins between the 0.5 and 99.5 % quantiles, ``edges`` and ``counts``) and its
-    ``balance``: p of a Kolmogorov-Smirnov test that test galaxies are drawn like training galaxies. ``spectra`` has
+    ``balance``: p of a Kolmogorov-Smirnov test that test galaxies are drawn like training galaxies; one with classes
+    has a bin for each. A band has the median ``snr`` of its magnitudes, null without errors. ``spectra`` has
     quantiles of ``snr``, the median of flux times sqrt(ivar) a pixel, and ``invalid``, the share of invalid pixels.
     """
     info = survey.info
@@ -53,7 +54,9 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
         spectra = {"n_wave": info.n_wave, "wave_angstrom": [float(wave[0]), float(wave[-1])]}
         spectra |= {"wave_step_angstrom": info.wave_step_angstrom, "unit": "1e-17 erg/s/cm2/A"}
         spectra |= _signal_to_noise(survey)
-    bands = {band: _summary(survey, f"mag_{band}") for band in info.photometry_bands}
+    bands = {
+        band: {**_summary(survey, f"mag_{band}"), "snr": _precision(survey, band)} for band in info.photometry_bands
+    }
     return {
         "name": info.name,
         "version": info.version,
@@ -96,11 +99,23 @@ def _distribution(survey: Survey, name: str) -> dict[str, Any]:
     histogram = None
     if known.any():
         low, high = np.quantile(values[known], [0.005, 0.995])
-        counts, edges = np.histogram(values[known], N_BINS, (low, high) if high > low else (low - 0.5, low + 0.5))
+        bins, limits = N_BINS, (low, high) if high > low else (low - 0.5, low + 0.5)
+        if classes := survey.target_info(name).classes:
+            bins, limits = len(classes), (-0.5, len(classes) - 0.5)
+        counts, edges = np.histogram(values[known], bins, limits)
         histogram = {"edges": [float(edge) for edge in edges], "counts": [int(count) for count in counts]}
     train, test = (values[known & (survey.split == split)] for split in ("train", "test"))
     balance = float(ks_2samp(train, test).pvalue) if min(len(train), len(test)) >= 20 else None
     return {"histogram": histogram, "balance": balance}
+
+
+def _precision(survey: Survey, band: str) -> float | None:
+    """Median signal-to-noise ratio of a band's magnitudes: 2.5 / ln 10 over their errors."""
+    if f"mag_err_{band}" not in survey.catalogue:
+        return None
+    errors = survey.catalogue[f"mag_err_{band}"].to_numpy(dtype=np.float64)
+    errors = errors[np.isfinite(errors) & (errors > 0)]
+    return float(2.5 / np.log(10) / np.median(errors)) if len(errors) else None
 
 
 def _signal_to_noise(survey: Survey) -> dict[str, Any]:
@@ -143,7 +158,9 @@ def describe_text(description: dict[str, Any]) -> str:
     ]
     if it["photometry"]:
         lines.append(f"photometry ({it['photometry']['unit']}):")
-        lines += [f"  {_line(f'mag_{band}', '', entry)}" for band, entry in it["photometry"]["bands"].items()]
+        for band, entry in it["photometry"]["bands"].items():
+            precision = f", signal to noise {entry['snr']:.3g}" if entry["snr"] else ""
+            lines.append(f"  {_line(f'mag_{band}', '', entry)}{precision}")
     if it["images"]:
         images = it["images"]
         shape, scale = " x ".join(map(str, images["shape"])), images["pixel_scale_arcsec"]
@@ -160,9 +177,12 @@ def describe_text(description: dict[str, Any]) -> str:
     lines.append("targets:" if it["targets"] else "targets: none")
     for target in it["targets"]:
         roles = ", ".join(role for role in ("ranked", "joint") if target[role]) or "not ranked"
+        if target["classes"]:
+            sizes = target["histogram"]["counts"] if target["histogram"] else [0] * len(target["classes"])
+            roles += "; " + ", ".join(f"{n} {name}" for n, name in zip(sizes, target["classes"], strict=True))
         source = f"; {target['provenance']}" if target["provenance"] else ""
         lines.append(f"  {_line(target['name'], target['unit'], target)} ({roles}{source})")
-        if target["histogram"]:
+        if target["histogram"] and not target["classes"]:
             unlike = target["balance"] is not None and target["balance"] < UNLIKE
             warning = f"; test differs from train, p = {target['balance']:.1g}" if unlike else ""
             lines.append(f"    {_bars(target['histogram']['counts'])}{warning}")
@@ -172,9 +192,11 @@ def describe_text(description: dict[str, Any]) -> str:
         )
     lines.append("findings:" if it["findings"] else "findings: none")
     for finding in it["findings"]:
-        which = f" ({finding['n']} galaxies, e.g. {', '.join(finding['examples'][:3])})" if finding["examples"] else ""
+        noun = "galaxy" if finding["n"] == 1 else "galaxies"
+        which = f" ({finding['n']} {noun}, e.g. {', '.join(finding['examples'][:3])})" if finding["examples"] else ""
         lines.append(f"  {finding['level']:7s} {finding['code']}: {finding['message']}{which}")
-    return "\n".join(lines)
+    # names come from files: a control character must not reach a terminal
+    return "\n".join("".join(letter if letter.isprintable() else "\ufffd" for letter in line) for line in lines)
 
 
 def _spectra_lines(spectra: dict[str, Any]) -> list[str]:

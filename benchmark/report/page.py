@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from benchmark.contracts import MetricCard, TaskCard
+from benchmark.contracts import MetricCard, TaskCard, UsageError
+from benchmark.data.survey import Survey
 from benchmark.registry import METRICS, SURVEYS, TASKS
 from benchmark.report import panels
 from benchmark.report.contents import Contents, Part, read_contents
+from benchmark.report.galaxies import Galaxies, galaxies_of
 from benchmark.report.tables import Table, absent_notes, task_tables
 from benchmark.store import Store, atomic_write
 
-__all__ = ["write_page"]
+__all__ = ["write_page", "write_survey_page"]
 
 _INTERVALS = {
     "galaxies": "bootstrap over test galaxies",
@@ -47,9 +50,10 @@ class _PartSection:
     redshift: list[Any]
     calibration: list[Any]
     absent: list[tuple[str, str, str]]
+    galaxies: Galaxies | None
 
 
-def write_page(out: Path, path: Path) -> None:
+def write_page(out: Path, path: Path, surveys: Sequence[Survey] = ()) -> None:
     """Write the board of a results store, redshift panels and calibration as one offline HTML file.
 
     Parameters
@@ -57,35 +61,81 @@ def write_page(out: Path, path: Path) -> None:
     out : results folder of a run. What failed in it, and artefacts that are missing or were altered, are stated on the
         page.
     path : the file to write, in a folder that exists; replaced in one step.
+    surveys : whose galaxies are described too, among their scores.
 
     Raises
     ------
     UsageError
-        If the folder holds no scores.
+        If the folder holds no scores, or none of one of the surveys.
     GalaxybenchError
         If a record cannot be read or the file cannot be written.
     """
-    html = _page(read_contents(Path(out)), Store(Path(out)))
+    html = _page(read_contents(Path(out)), Store(Path(out)), surveys)
     atomic_write(Path(path), lambda temporary: temporary.write_text(html, encoding="utf-8", errors="replace"))
 
 
-def _page(contents: Contents, store: Store) -> str:
-    style, script = (_template(name) for name in ("page.css", "page.js"))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    sections = [_part_section(part, store) for part in contents.parts]
-    return environment.from_string(_template("page.html.j2")).render(
-        policy=_policy(style, script),
-        style=style,
-        script=script,
-        contents=contents,
-        sections=sections,
-        metrics=_metrics(contents),
-        rows=[{name: row[name] for name in _ROW_FIELDS} for part in contents.parts for row in part.rows],
-        fields=_ROW_FIELDS,
+def write_survey_page(survey: Survey, path: Path, description: Mapping[str, Any] | None = None) -> None:
+    """Write facts, findings, distributions and pictures of a survey as one offline HTML file.
+
+    Parameters
+    ----------
+    survey : the survey.
+    path : the file to write, in a folder that exists; replaced in one step.
+    description : of `benchmark.data.describe`, where it is at hand.
+
+    Raises
+    ------
+    GalaxybenchError
+        If the file cannot be written.
+    """
+    style = _template("page.css")
+    page = _environment().get_template("survey.html.j2")
+    html = page.render(policy=_policy(style, ""), style=style, galaxies=galaxies_of(survey, description))
+    atomic_write(Path(path), lambda temporary: temporary.write_text(html, encoding="utf-8", errors="replace"))
+
+
+def _environment() -> Environment:
+    return Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_template),
     )
 
 
-def _part_section(part: Part, store: Store) -> _PartSection:
+def _page(contents: Contents, store: Store, surveys: Sequence[Survey]) -> str:
+    style, script = (_template(name) for name in ("page.css", "page.js"))
+    galaxies = _galaxies_by_digest(contents, surveys)
+    sections = [_part_section(part, store, galaxies) for part in contents.parts]
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            policy=_policy(style, script),
+            style=style,
+            script=script,
+            contents=contents,
+            sections=sections,
+            metrics=_metrics(contents),
+            rows=[{name: row[name] for name in _ROW_FIELDS} for part in contents.parts for row in part.rows],
+            fields=_ROW_FIELDS,
+        )
+    )
+
+
+def _galaxies_by_digest(contents: Contents, surveys: Sequence[Survey]) -> dict[str, Galaxies]:
+    known = {record["survey"]["digest"] for part in contents.parts for record in part.records}
+    for survey in surveys:
+        if survey.digest not in known:
+            raise UsageError(
+                f"survey '{survey.info.name}' in {survey.folder} has digest {survey.digest[:12]}: the scores are of "
+                f"{', '.join(sorted(digest[:12] for digest in known))}; give the folder that they were made from"
+            )
+    return {survey.digest: galaxies_of(survey) for survey in surveys}
+
+
+def _part_section(part: Part, store: Store, galaxies: Mapping[str, Galaxies]) -> _PartSection:
     tasks = []
     for card in TASKS:
         tables = task_tables(part, card.name)
@@ -98,6 +148,7 @@ def _part_section(part: Part, store: Store) -> _PartSection:
         panels.redshift_panels(part, store),
         panels.calibration_panels(part, store),
         absent_notes(part),
+        next((galaxies[d] for d in (record["survey"]["digest"] for record in part.records) if d in galaxies), None),
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 
-__all__ = ["BLUE", "GREEN", "INK", "PURPLE", "SKY", "VERMILLION", "printable", "svg"]
+from benchmark.data.pictures import printable
+
+__all__ = ["BLUE", "DIMMED_IN_DARK", "GREEN", "INK", "PURPLE", "SKY", "VERMILLION", "printable", "svg"]
 
 INK = "#010203"
 """Stands for the theme's text colour until the SVG is written."""
@@ -36,12 +37,14 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "galaxybench",  # equal figures are equal text
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
+DIMMED_IN_DARK = "image{filter:brightness(1.6)}"
+"""Rule of the dark theme for clouds of points that are embedded as pixels; photographs do without."""
+
 _THEME = (
     "<style>@media (prefers-color-scheme: dark){svg{color:#e4e7eb}"
     '[style*="stroke: #0072b2"]{stroke:#56b4e9!important}[style*="fill: #0072b2"]{fill:#56b4e9!important}'
-    "image{filter:brightness(1.6)}}</style>"
+    f"{DIMMED_IN_DARK}}}</style>"
 )
-_LONGEST_NAME = 34  # letters of a model's name beside a figure
 
 
 def svg(size: tuple[float, float], draw: Callable[[Figure], None], *, arrange: bool = False) -> str:
@@ -59,10 +62,3 @@ def svg(size: tuple[float, float], draw: Callable[[Figure], None], *, arrange: b
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"(?<!scale\()(-?\d+\.\d\d)\d+(?=[ \n\"])", r"\1", text)  # hundredths of a point are enough
     return re.sub(r"<svg ([^>]*)>", rf'<svg color="#1c2126" \1>{_THEME}', text, count=1)
-
-
-def printable(name: str) -> str:
-    """A name as the figures' font can show it: on one line, cut where it is long, unknown letters as boxes."""
-    known = get_font(findfont("DejaVu Sans")).get_charmap()
-    letters = "".join(letter if ord(letter) in known else "□" for letter in " ".join(name.split()))
-    return letters if len(letters) <= _LONGEST_NAME else letters[: _LONGEST_NAME - 1] + "…"
