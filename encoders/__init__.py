@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from encoders.astrodino import AstroDINO, AstroDINOConfig
+    from encoders.astrodino_encoder import AstroDINOEncoder
     from encoders.handcrafted import ImageHandFeatures
     from encoders.linear import ImagePCA, ImagePixels
     from encoders.random_vit import RandomViT
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from encoders.zscan_pca import SpectrumZscanPCA
 
 __all__ = [
+    "AstroDINO",
+    "AstroDINOConfig",
+    "AstroDINOEncoder",
     "ImageHandFeatures",
     "ImagePCA",
     "ImagePixels",
@@ -30,6 +35,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AstroDINO": "encoders.astrodino",
+    "AstroDINOConfig": "encoders.astrodino",
+    "AstroDINOEncoder": "encoders.astrodino_encoder",
     "ImageHandFeatures": "encoders.handcrafted",
     "ImagePCA": "encoders.linear",
     "ImagePixels": "encoders.linear",

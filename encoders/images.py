@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageStack", "image_batches", "require_images"]
+__all__ = ["ImageFacts", "ImageStack", "binned", "centre_crop", "image_batches", "require_finite", "require_images"]
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the pixels of a stack of images are: its attribute ``facts``. A stack without facts holds pictures.
+
+    Attributes
+    ----------
+    unit : ``nanomaggy`` a pixel, or ``display``: a picture in [0, 1], from which no flux can be had.
+    bands : name of each band.
+    pixel_scale_arcsec : arcseconds a pixel, None where unknown.
+    stretch : scale of each band in the colour stretch; empty for the usual one of g, r, z.
+    """
+
+    unit: Literal["nanomaggy", "display"] = "display"
+    bands: tuple[str, ...] = ()
+    pixel_scale_arcsec: float | None = None
+    stretch: tuple[float, ...] = ()
 
 
 class ImageStack(Protocol):
@@ -57,12 +78,43 @@ def image_batches(inputs: ImageStack, batch_size: int, reader: str) -> Iterator[
     if batch_size < 1:
         raise ValueError(f"{reader}: batch_size {batch_size}: must be at least 1")
     for start in range(0, len(inputs), batch_size):
-        batch = np.asarray(inputs[start : start + batch_size], dtype=np.float32)
-        finite = np.isfinite(batch).all(axis=(1, 2, 3))
-        if not finite.all():
-            raise ValueError(
-                f"{reader}: {np.count_nonzero(~finite)} images of rows {start} to {start + len(batch) - 1} hold NaN or "
-                f"infinite pixels, first row {start + int(np.argmin(finite))}: only finite pixels are allowed; "
-                "fill or drop bad pixels first"
-            )
-        yield batch
+        yield require_finite(np.asarray(inputs[start : start + batch_size], dtype=np.float32), start, reader)
+
+
+def require_finite(batch: Pixels, start: int, reader: str) -> Pixels:
+    """The images (b, bands, height, width) of rows from ``start`` on, unless a pixel is NaN or infinite.
+
+    Raises
+    ------
+    ValueError
+        If one is; the first such row is named.
+    """
+    finite = np.isfinite(batch).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise ValueError(
+            f"{reader}: {np.count_nonzero(~finite)} images of rows {start} to {start + len(batch) - 1} hold NaN or "
+            f"infinite pixels, first row {start + int(np.argmin(finite))}: only finite pixels are allowed; "
+            "fill or drop bad pixels first"
+        )
+    return batch
+
+
+def binned(images: Pixels, factor: int) -> Pixels:
+    """Images (..., height, width) averaged over ``factor`` x ``factor`` pixels; what is left over at the end is cut.
+
+    The mean keeps surface brightness, so that a stretch made for full resolution still holds; the noise of a pixel
+    falls by ``factor``.
+    """
+    height, width = (side // factor for side in images.shape[-2:])
+    cut = images[..., : height * factor, : width * factor]
+    return cut.reshape(*images.shape[:-2], height, factor, width, factor).mean(axis=(-3, -1), dtype=np.float32)
+
+
+def centre_crop(images: Pixels, size: int) -> Pixels:
+    """The central ``size`` x ``size`` pixels of images (..., height, width); a side that is shorter gets zeros."""
+    missing = [max(0, size - side) for side in images.shape[-2:]]
+    if any(missing):
+        width = [(0, 0)] * (images.ndim - 2) + [(gap // 2, gap - gap // 2) for gap in missing]
+        images = np.pad(images, width)
+    top, left = ((side - size) // 2 for side in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]

@@ -5,11 +5,13 @@ Axes in suffixes: B images, C channels, H and W pixels or patches, N tokens, D w
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Attention", "Block", "LayerScale", "Mlp", "PatchEmbed", "init_transformer_linear"]
+__all__ = ["Attention", "Block", "LayerScale", "Mlp", "PatchEmbed", "drop_path_rows", "init_transformer_linear"]
 
 LAYER_NORM_EPS = 1e-6  # DINOv2 (torch's own default is 1e-5)
 
@@ -45,11 +47,25 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, token_BND: Tensor) -> Tensor:
-        n_images, n_tokens, dim = token_BND.shape
-        qkv = self.qkv(token_BND).reshape(n_images, n_tokens, 3, self.n_heads, dim // self.n_heads)
+        return self.proj(self._mix(self.qkv(token_BND)))
+
+    def packed(self, token_TD: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """Attention inside every image of several groups, whose tokens lie one after the other in one table.
+
+        Parameters
+        ----------
+        token_TD : tokens of all groups (T, D), T the sum of images times tokens.
+        shapes : images and tokens of every group.
+        """
+        parts = self.qkv(token_TD).split([n_images * n_tokens for n_images, n_tokens in shapes])
+        mixed = [self._mix(part.reshape(*shape, -1)).flatten(0, 1) for part, shape in zip(parts, shapes, strict=True)]
+        return self.proj(torch.cat(mixed))
+
+    def _mix(self, qkv_BNF: Tensor) -> Tensor:
+        n_images, n_tokens, width = qkv_BNF.shape
+        qkv = qkv_BNF.reshape(n_images, n_tokens, 3, self.n_heads, width // (3 * self.n_heads))
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).reshape(n_images, n_tokens, dim))
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 class Mlp(nn.Module):
@@ -76,10 +92,16 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: ``x += ls1 * attn(norm1(x)); x += ls2 * mlp(norm2(x))``."""
+    """Pre-norm transformer block: ``x += ls1 * attn(norm1(x)); x += ls2 * mlp(norm2(x))``.
 
-    def __init__(self, dim: int, n_heads: int, mlp_ratio: float, layer_scale: float) -> None:
+    ``drop_path`` is the share of a batch that skips a residual branch in training (Huang et al. 2016,
+    arXiv:1603.09382). As in DINOv2 it is a share of the rows of every batch, not a coin for each: what is skipped is
+    not computed.
+    """
+
+    def __init__(self, dim: int, n_heads: int, mlp_ratio: float, layer_scale: float, drop_path: float = 0.0) -> None:
         super().__init__()
+        self.drop_path = drop_path
         self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.attn = Attention(dim, n_heads)
         self.ls1 = LayerScale(dim, layer_scale)
@@ -87,9 +109,41 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, round(dim * mlp_ratio))
         self.ls2 = LayerScale(dim, layer_scale)
 
-    def forward(self, token_BND: Tensor) -> Tensor:
-        token_BND = token_BND + self.ls1(self.attn(self.norm1(token_BND)))
-        return token_BND + self.ls2(self.mlp(self.norm2(token_BND)))
+    def forward(self, token_BND: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        token_BND = self._add(token_BND, self._attend, generator)
+        return self._add(token_BND, self._transform, generator)
+
+    def packed(self, token_TD: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """The block on several groups of images at once, without drop path; see `Attention.packed`."""
+        token_TD = token_TD + self.ls1(self.attn.packed(self.norm1(token_TD), shapes))
+        return token_TD + self._transform(token_TD)
+
+    def _attend(self, token_BND: Tensor) -> Tensor:
+        return self.ls1(self.attn(self.norm1(token_BND)))
+
+    def _transform(self, token_BND: Tensor) -> Tensor:
+        return self.ls2(self.mlp(self.norm2(token_BND)))
+
+    def _add(self, token_BND: Tensor, branch: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Tensor:
+        if not self.training or self.drop_path == 0:
+            return token_BND + branch(token_BND)
+        rows = drop_path_rows(len(token_BND), self.drop_path, generator).to(token_BND.device)
+        residual = branch(token_BND[rows]) * (len(token_BND) / len(rows))
+        return token_BND.index_add(0, rows, residual.to(token_BND.dtype))
+
+
+def drop_path_rows(n_rows: int, rate: float, generator: torch.Generator | None) -> Tensor:
+    """The rows of a batch that keep a residual branch: a random share 1 - ``rate`` of them, at least one.
+
+    Parameters
+    ----------
+    n_rows : images in the batch.
+    rate : share that skips the branch, from 0 to below 1.
+    generator : source of the draw; None for torch's global one.
+    """
+    kept = max(1, int(n_rows * (1 - rate)))
+    device = "cpu" if generator is None else generator.device
+    return torch.randperm(n_rows, generator=generator, device=device)[:kept]
 
 
 def init_transformer_linear(module: nn.Module) -> None:

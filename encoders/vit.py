@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +43,7 @@ class VisionTransformer(nn.Module):
     mlp_ratio : hidden width of a block's MLP over ``dim``.
     layer_scale : initial LayerScale; None means 1.0 below 12 blocks and DINOv2's 1e-5 from there on. A network that
         is never trained needs 1.0 at any depth, as 1e-5 turns its blocks off.
+    drop_path : share of a batch that skips a residual branch in training, the same in all blocks.
 
     Notes
     -----
@@ -65,10 +67,13 @@ class VisionTransformer(nn.Module):
         n_heads: int = 3,
         mlp_ratio: float = 4.0,
         layer_scale: float | None = None,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         if image_size < patch_size or image_size % patch_size:
             raise ValueError(f"image_size {image_size}: must be a positive multiple of patch_size {patch_size}")
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"drop_path {drop_path}: must be from 0 to below 1")
         if layer_scale is None:
             layer_scale = 1.0 if depth < 12 else 1e-5
         self.grid = image_size // patch_size
@@ -76,14 +81,21 @@ class VisionTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, dim))
         self.mask_token = nn.Parameter(torch.zeros(1, dim))
-        self.blocks = nn.ModuleList([Block(dim, n_heads, mlp_ratio, layer_scale) for _ in range(depth)])
+        self.blocks = nn.ModuleList([Block(dim, n_heads, mlp_ratio, layer_scale, drop_path) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.apply(init_transformer_linear)
         std = 0.64 * dim**-0.5
         nn.init.trunc_normal_(self.pos_embed, std=std, a=-2 * std, b=2 * std)
         nn.init.normal_(self.cls_token, std=1e-6)
 
-    def forward(self, image_BCHW: Tensor, *, masks_BN: Tensor | None = None, patches_only: bool = False) -> ViTOutput:
+    def forward(
+        self,
+        image_BCHW: Tensor,
+        *,
+        masks_BN: Tensor | None = None,
+        patches_only: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> ViTOutput:
         """Tokens of images (B, C, H, W), each side a multiple of the patch.
 
         Parameters
@@ -91,12 +103,50 @@ class VisionTransformer(nn.Module):
         image_BCHW : images; a size other than ``image_size`` has its positions interpolated.
         masks_BN : True (B, N) where a patch is replaced by the mask token, before positions are added.
         patches_only : run on the patch tokens alone, with neither class token nor positions.
+        generator : of the draws of drop path, None for torch's global one; nothing else is drawn.
 
         Raises
         ------
         ValueError
             If a side is no multiple of the patch, or the masks do not fit the patches.
         """
+        token_BND = self._tokens(image_BCHW, masks_BN, patches_only)
+        for block in self.blocks:
+            token_BND = block(token_BND, generator)
+        token_BND = self.norm(token_BND)
+        return ViTOutput(None, token_BND) if patches_only else ViTOutput(token_BND[:, 0], token_BND[:, 1:])
+
+    def forward_groups(
+        self,
+        groups: Sequence[Tensor],
+        masks: Sequence[Tensor | None],
+        generator: torch.Generator | None = None,
+    ) -> list[ViTOutput]:
+        """Tokens of several groups of images, each of its own size, as by `forward` on each.
+
+        Without drop path the groups share every layer but attention, so that small crops do not make small products.
+
+        Parameters
+        ----------
+        groups : images (B, C, H, W), one tensor a group.
+        masks : see `forward`, one a group.
+        generator : of drop path.
+        """
+        if self.training and any(block.drop_path for block in self.blocks):
+            pairs = zip(groups, masks, strict=True)
+            return [self(image, masks_BN=mask, generator=generator) for image, mask in pairs]
+        tokens = [self._tokens(image, mask) for image, mask in zip(groups, masks, strict=True)]
+        shapes = [(len(token_BND), token_BND.shape[1]) for token_BND in tokens]
+        token_TD = torch.cat([token_BND.flatten(0, 1) for token_BND in tokens])
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            token_TD = block.packed(token_TD, shapes)
+        parts = self.norm(token_TD).split([n_images * n_tokens for n_images, n_tokens in shapes])
+        unpacked = [part.reshape(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
+        return [ViTOutput(token_BND[:, 0], token_BND[:, 1:]) for token_BND in unpacked]
+
+    def _tokens(self, image_BCHW: Tensor, masks_BN: Tensor | None, patches_only: bool = False) -> Tensor:
+        """Tokens (B, [1 +] N, D) as they enter the first block."""
         token_BND = self.patch_embed(image_BCHW)
         if masks_BN is not None:
             if masks_BN.shape != token_BND.shape[:2]:
@@ -104,16 +154,11 @@ class VisionTransformer(nn.Module):
                     f"masks of shape {tuple(masks_BN.shape)}: must be {tuple(token_BND.shape[:2])}, one a patch"
                 )
             token_BND = torch.where(masks_BN.unsqueeze(-1), self.mask_token.to(token_BND.dtype), token_BND)
-        if not patches_only:
-            token_BND = torch.cat([self.cls_token.expand(len(token_BND), -1, -1), token_BND], dim=1)
-            height, width = image_BCHW.shape[-2:]
-            token_BND = token_BND + self._positions(
-                height // self.patch_embed.patch_size, width // self.patch_embed.patch_size
-            )
-        for block in self.blocks:
-            token_BND = block(token_BND)
-        token_BND = self.norm(token_BND)
-        return ViTOutput(None, token_BND) if patches_only else ViTOutput(token_BND[:, 0], token_BND[:, 1:])
+        if patches_only:
+            return token_BND
+        token_BND = torch.cat([self.cls_token.expand(len(token_BND), -1, -1), token_BND], dim=1)
+        height, width = image_BCHW.shape[-2:]
+        return token_BND + self._positions(height // self.patch_embed.patch_size, width // self.patch_embed.patch_size)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         """Positions (1, 1 + rows * columns, D): bicubic in the grid of patches, unchanged for the class token.

@@ -34,6 +34,9 @@ NAMES = {
         "sigma_nmad",
     ],
     "encoders": [
+        "AstroDINO",
+        "AstroDINOConfig",
+        "AstroDINOEncoder",
         "ImageHandFeatures",
         "ImagePCA",
         "ImagePixels",

@@ -39,35 +39,4 @@ CARDS: tuple[ModelCard, ...] = (
         training_data="images of the survey's training and unlabelled galaxies, at most 10,000 of them drawn by hash",
         notes="Components are not whitened: what a probe makes of their scale is the probe's choice.",
     ),
-    ModelCard(
-        name="RandomViT",
-        modality="image",
-        factory="encoders.random_vit:RandomViT",
-        kind="encoder",
-        probes=_PROBES,
-        summary="vision transformer with random frozen weights: what the architecture alone is worth",
-        options={
-            "smoke": {"dim": 48, "depth": 2, "n_heads": 3, "patch_size": 12},
-            "laptop": {"dim": 96, "depth": 3, "n_heads": 3, "patch_size": 12},
-            "paper": {"dim": 384, "depth": 12, "n_heads": 6, "patch_size": 12},
-        },
-        references=(
-            Reference(
-                "Dosovitskiy, A., Beyer, L., Kolesnikov, A., et al.",
-                2021,
-                "An image is worth 16x16 words: transformers for image recognition at scale",
-                "arXiv:2010.11929",
-            ),
-            Reference(
-                "Oquab, M., Darcet, T., Moutakanni, T., et al.",
-                2023,
-                "DINOv2: learning robust visual features without supervision",
-                "arXiv:2304.07193",
-            ),
-        ),
-        notes=(
-            "DINOv2's layout; Linear weights truncated normal with 0.64/sqrt(fan in), LayerScale 1. The embedding is "
-            "the mean over patch tokens. Images are cropped about the centre to a multiple of the patch."
-        ),
-    ),
 )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from benchmark.contracts import UsageError
 from benchmark.data.survey import Survey
 from benchmark.data.views import ImageView
+from encoders.images import ImageFacts
 
 __all__ = ["flux_images"]
 
@@ -15,7 +16,8 @@ __all__ = ["flux_images"]
 def flux_images(survey: Survey, rows: NDArray[np.int64]) -> ImageView:
     """Images (n, bands, height, width) float32 of some rows in nanomaggies a pixel, read when indexed.
 
-    Of a survey whose images are pictures (``display_uint8``) the values divided by 255: what is known of the flux.
+    The view's ``facts`` name unit, bands, pixel scale and stretch. Of a survey whose images are pictures
+    (``display_uint8``) it has the values divided by 255, which is all that is known of the flux, and no facts.
 
     Raises
     ------
@@ -24,5 +26,10 @@ def flux_images(survey: Survey, rows: NDArray[np.int64]) -> ImageView:
     """
     if survey.images is None:
         raise UsageError(f"survey {survey.info.name} has no image: choose a model that reads what it has")
-    unit = np.float32(255 if survey.info.image_unit == "display_uint8" else 1)
-    return ImageView(survey.images, np.asarray(rows, dtype=np.int64), lambda pixels: pixels.astype(np.float32) / unit)
+    rows = np.asarray(rows, dtype=np.int64)
+    if survey.info.image_unit == "display_uint8":
+        return ImageView(survey.images, rows, lambda pixels: pixels.astype(np.float32) / np.float32(255))
+    facts = ImageFacts(
+        "nanomaggy", tuple(survey.info.image_bands), survey.info.pixel_scale_arcsec, tuple(survey.info.image_stretch)
+    )
+    return ImageView(survey.images, rows, lambda pixels: pixels.astype(np.float32), facts=facts)

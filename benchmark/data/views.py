@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import InputArray, Modality, UsageError
 from benchmark.data.survey import Survey
+from encoders.images import ImageFacts
 
 __all__ = ["ImageView", "PhotometryView", "SpectrumView", "inputs", "rgb_stretch"]
 
@@ -68,7 +69,7 @@ class PhotometryView:
 
 @dataclass(frozen=True)
 class ImageView:
-    """Images (n, bands, height, width) float32 in [0, 1] of some galaxies; pixels are read when indexed.
+    """Images (n, bands, height, width) float32 of some galaxies, in [0, 1] or as fluxes; read when indexed.
 
     Attributes
     ----------
@@ -76,12 +77,14 @@ class ImageView:
     rows : (n,) of ``stored``.
     scale : makes what is shown of stored pixels.
     bands : which of the stored bands are shown, in this order; None for all.
+    facts : what the shown pixels are, where they are fluxes.
     """
 
     stored: NDArray
     rows: NDArray[np.int64]
     scale: Callable[[NDArray], NDArray[np.float32]]
     bands: tuple[int, ...] | None = None
+    facts: ImageFacts | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Pooled pixels, principal components and the random network: against numpy, scikit-learn and their own promises."""
+"""Pooled pixels and principal components: against numpy, scikit-learn and their own promises."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 import encoders
-from encoders import ImagePCA, ImagePixels, RandomViT
-from encoders.random_vit import _to_patches
+from encoders import ImagePCA, ImagePixels
 from encoders.randomness import seeded_torch
 from encoders.row_order import content_order
 
@@ -60,7 +59,7 @@ def test_pooled_pixels_are_means_of_blocks() -> None:
     np.testing.assert_allclose(ImagePixels(grid=4).embed(stack), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [ImagePixels, ImagePCA, RandomViT])
+@pytest.mark.parametrize("make", [ImagePixels, ImagePCA])
 def test_an_encoder_reads_no_more_than_a_batch_at_a_time(make) -> None:
     stack, encoder = Counted(images(50)), make(batch_size=7)
     encoder.fit(stack, seed=0)
@@ -112,17 +111,10 @@ def test_states_that_belong_elsewhere_are_refused() -> None:
         ImagePCA().load_state({"mean": np.zeros(3)})
     with pytest.raises(ValueError, match="ImagePixels has no weights"):
         ImagePixels().load_state(fitted.state())
-    with pytest.raises(ValueError, match=r"the state lacks patch_embed\.proj\.weight, pos_embed"):
-        RandomViT().load_state({})
-    drawn = RandomViT(dim=12)
-    drawn.fit(images(2), seed=0)
-    with pytest.raises(ValueError, match="RandomViT of width 24 and depth 3"):
-        RandomViT(dim=24).load_state(drawn.state())
 
 
-@pytest.mark.parametrize("make", [ImagePCA, RandomViT])
-def test_weights_are_needed_and_fit_their_bands(make) -> None:
-    encoder = make()
+def test_weights_are_needed_and_fit_their_bands() -> None:
+    encoder = ImagePCA()
     with pytest.raises(ValueError, match="call fit or load_state first"):
         encoder.embed(images(2))
     assert encoder.state() == {}
@@ -135,58 +127,6 @@ def test_weights_are_needed_and_fit_their_bands(make) -> None:
 def test_sizes_below_one_are_refused(make) -> None:
     with pytest.raises(ValueError, match="grid 0: must be at least 1"):
         make(grid=0)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"dim": 48}, {"depth": 2}, {"n_heads": 2}, {"patch_size": 6}, {"pool": "cls"}],
-    ids=lambda change: next(iter(change)),
-)
-def test_each_option_of_the_random_network_has_a_visible_effect(change: dict) -> None:
-    stack = images(6)
-    embeddings = []
-    for options in ({}, change):
-        encoder = RandomViT(**{"dim": 24, **options})
-        encoder.fit(stack, seed=0)
-        embeddings.append(encoder.embed(stack))
-    if embeddings[0].shape == embeddings[1].shape:
-        assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-3
-    else:
-        assert "dim" in change
-
-
-def test_random_weights_come_from_the_seed_and_from_nothing_else() -> None:
-    stack = images(6)
-    embeddings = []
-    for seed, rows in ((0, stack), (0, stack[::-1]), (1, stack)):
-        encoder = RandomViT(dim=24)
-        encoder.fit(rows, seed=seed)
-        embeddings.append(encoder.embed(stack))
-    np.testing.assert_array_equal(embeddings[0], embeddings[1])
-    assert np.abs(embeddings[0] - embeddings[2]).max() > 1e-2
-
-
-def test_a_deep_random_network_uses_its_blocks() -> None:
-    stack, encoder = images(4), RandomViT(dim=24, depth=12)
-    encoder.fit(stack, seed=0)
-    state = encoder.state()
-    before = encoder.embed(stack)
-    encoder.load_state({name: np.zeros_like(a) if "blocks" in name else a for name, a in state.items()})
-    assert np.abs(encoder.embed(stack) - before).max() > 0.1
-
-
-@pytest.mark.parametrize(("side", "kept"), [(24, slice(0, 24)), (29, slice(2, 26)), (35, slice(5, 29))])
-def test_images_are_cropped_about_the_centre(side: int, kept: slice) -> None:
-    stack = torch.from_numpy(images(2, side=side))
-    np.testing.assert_array_equal(_to_patches(stack, 12), stack[..., kept, kept])
-
-
-def test_images_smaller_than_a_patch_are_padded_with_zeros() -> None:
-    stack = torch.from_numpy(images(2, side=9))
-    padded = _to_patches(stack, 12)
-    assert padded.shape == (2, 2, 12, 12)
-    np.testing.assert_array_equal(padded[..., 1:10, 1:10], stack)
-    assert padded.sum() == pytest.approx(stack.sum().item(), rel=1e-5)  # float32 sum
 
 
 def test_a_seeded_block_repeats_itself_and_puts_the_generator_back() -> None:
