@@ -31,7 +31,9 @@ from benchmark.contracts import (
     SupervisedModel,
 )
 from benchmark.data.views import PhotometryView
+from benchmark.models import Checkpoint
 from benchmark.registry import resolve
+from benchmark.training import embedding_facts, load_weights
 from benchmark.weights import write_weights
 
 __all__ = ["CheckResult", "check_model"]
@@ -64,7 +66,7 @@ class _BrokenPromise(Exception):
     """A check saw something that the contract does not allow; the message says what."""
 
 
-def check_model(card: ModelCard, preset: str = "smoke") -> list[CheckResult]:
+def check_model(card: ModelCard, preset: str = "smoke", weights: Checkpoint | None = None) -> list[CheckResult]:
     """Try a model on mock galaxies.
 
     Parameters
@@ -72,6 +74,7 @@ def check_model(card: ModelCard, preset: str = "smoke") -> list[CheckResult]:
     card : the model; ``photometry`` gets (n, 3) magnitudes with missing bands, ``image`` (n, 3, 64, 64) in [0, 1],
         ``spectrum`` (n, 2, 1557) flux and ivar from 3600 to 9824 A with invalid pixels, ``none`` (n, 0).
     preset : whose options the model is built with.
+    weights : what an encoder takes instead of learning from mock galaxies; it is then built with the file's options.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def check_model(card: ModelCard, preset: str = "smoke") -> list[CheckResult]:
         If the preset is unknown, or there are no mock galaxies of the model's modality.
     """
     RunConfig(preset=preset)
-    trial = _Trial(card, {**card.options.get(preset, {})})
+    trial = _Trial(card, weights.options if weights else {**card.options.get(preset, {})}, weights)
     results: list[CheckResult] = []
     with warnings.catch_warnings(), _random_state_restored():
         warnings.simplefilter("ignore")  # as in a run: convergence chatter of libraries is no broken promise
@@ -103,8 +106,8 @@ def check_model(card: ModelCard, preset: str = "smoke") -> list[CheckResult]:
 class _Trial:
     """A model under test, with its mock galaxies and what was fitted once for several checks."""
 
-    def __init__(self, card: ModelCard, options: Mapping[str, object]) -> None:
-        self.card, self.options = card, options
+    def __init__(self, card: ModelCard, options: Mapping[str, object], weights: Checkpoint | None = None) -> None:
+        self.card, self.options, self.weights = card, options, weights
         self.train, self.validation, self.test = (
             mock.galaxies(card, n, seed) for n, seed in ((_N_TRAIN, 1), (_N_VALIDATION, 2), (_N_TEST, 3))
         )
@@ -114,7 +117,9 @@ class _Trial:
 
     def fit(self, seed: int = 0, n_targets: int = 3, label_seed: int = 4) -> Any:
         model = self.build()
-        if self.card.kind == "encoder":
+        if self.weights:
+            load_weights(model, Path(self.weights.path))
+        elif self.card.kind == "encoder":
             model.fit(self.train, seed=seed)
         elif self.card.kind == "reference":
             model.prepare(_FLAVOUR, seed=seed)
@@ -174,6 +179,9 @@ def _card(trial: _Trial) -> str:
     for options in (*card.options.values(), *card.recipes.values()):
         json.dumps(dict(options), allow_nan=False)  # options enter the keys of cells
     wrong = sorted(set(card.probes) - _PROBES[card.kind])
+    if card.architecture:
+        rows = resolve(card.architecture)(dict(trial.options))
+        _require(all(len(row) == 4 for row in rows), "architecture rows must be (item, ours, paper, code)")
     _require(bool(card.probes), "the card names no probes: nothing would be run")
     _require(not wrong, f"probes {', '.join(wrong)}: {card.kind} models have {', '.join(sorted(_PROBES[card.kind]))}")
     return ""
@@ -229,6 +237,12 @@ def _finite(trial: _Trial) -> str:
     what = "embedding" if trial.card.kind == "encoder" else "predictions, with some targets missing in training,"
     _require_finite(trial.output(trial.model), what)
     return ""
+
+
+def _not_collapsed(trial: _Trial) -> str:
+    facts = embedding_facts(trial.output(trial.model))
+    _require(not facts["collapsed"], f"the embedding has collapsed: {facts['collapsed']}")
+    return f"effective rank {facts['effective_rank']:.1f} of {facts['embed_dim']}, uniformity {facts['uniformity']:.2f}"
 
 
 def _same_seed(trial: _Trial) -> str:
@@ -355,7 +369,12 @@ def _random_state_restored() -> Iterator[None]:
 Check = Callable[[_Trial], str]
 _CARD_CHECKS: tuple[tuple[str, Check], ...] = (("card", _card), ("factory", _factory))
 _CHECKS: dict[str, tuple[tuple[str, Check], ...]] = {
-    "encoder": (("shape", _embedding_shape), ("finite", _finite), ("state round trip", _state)),
+    "encoder": (
+        ("shape", _embedding_shape),
+        ("finite", _finite),
+        ("collapse", _not_collapsed),
+        ("state round trip", _state),
+    ),
     "supervised": (
         ("shape", _prediction_shape),
         ("classes", _classes),

@@ -14,10 +14,11 @@ from typing import Any, Literal
 from benchmark.config import N_RESAMPLES, PRESETS, RunConfig
 from benchmark.contracts import HeadCard, Labels, ModelCard, Probe, TaskCard
 from benchmark.facts import SurveyFacts
+from benchmark.models import Checkpoint, model_facts, resolved_options
 from benchmark.registry import METRICS, MODELS
 from benchmark.store import SCHEMA_VERSION, content_key
 
-__all__ = ["Cell", "Checkpoint", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_file", "plan_models"]
+__all__ = ["Cell", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_file", "plan_models"]
 
 CellKind = Literal["train", "embed", "predict", "score"]
 
@@ -33,23 +34,6 @@ class ForeignFile:
     sha256: str
     content: Literal["embeddings", "predictions", "draws"]
     targets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A file of weights that an encoder takes instead of being trained.
-
-    Attributes
-    ----------
-    path, sha256 : of the file.
-    options : with which the model is built, as the file says; None for those of the preset and recipe.
-    contamination : what is known against the file's training set, empty where it is that of this survey.
-    """
-
-    path: str
-    sha256: str
-    options: Mapping[str, Any] | None = None
-    contamination: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,10 +136,8 @@ def plan_models(
                 absent.append(NotApplicable(card.name, card.modality, task.name, task.version, reason))
         if lacking:
             continue
-        facts = _model_facts(card, config, (sources or {}).get(card.name))
         weights = (checkpoints or {}).get(card.name)
-        if weights:
-            facts |= {"checkpoint": weights.sha256} | ({"options": weights.options} if weights.options else {})
+        facts = model_facts(card, config, (sources or {}).get(card.name), weights)
         more = {"contamination": weights.contamination} if weights and weights.contamination else None
         embedding = _embedding_cell(builder, card, facts, weights) if card.kind == "encoder" else None
         for probe in card.probes:
@@ -277,7 +259,7 @@ def _add_fits(
     if learned == "classes":
         settings["n_classes"] = [len(target.classes) for target in builder.survey.targets if target.classes]
     if head:
-        options = _options(head.options, head.recipes, config)
+        options = resolved_options(head.options, head.recipes, config)
         if config.inputs and head.produces == "predictions":
             options["inputs"] = settings["inputs"] = config.inputs
         settings["probe"] = {"name": head.name, "factory": head.factory, "version": head.version, "options": options}
@@ -330,33 +312,12 @@ def _reference_for(builder: _Builder, task: TaskCard, judged: Cell) -> Cell | No
     comparable = judged.labels["model"] != card.name and judged.labels["modality"] == card.modality
     if not comparable or _lacking(card, builder.survey):
         return None
-    return _reference_cell(builder, card, _model_facts(card, builder.config, None), "posterior", builder.config.seed)
+    return _reference_cell(builder, card, model_facts(card, builder.config), "posterior", builder.config.seed)
 
 
 def bootstrap_seed(task: TaskCard, survey_digest: str, seed: int) -> int:
     """The seed of a task's resamples on a survey: the same for every model, so that differences are paired."""
     return int(content_key([task.name, task.version, survey_digest, seed])[:8], 16)
-
-
-def _model_facts(card: ModelCard, config: RunConfig, source: str | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "name": card.name,
-        "revision": card.revision,
-        "factory": card.factory,
-        "kind": card.kind,
-        "fitted": card.fitted,
-        "modality": card.modality,
-        "options": _options(card.options, card.recipes, config),
-    }
-    if card.images != "display":
-        facts["images"] = card.images
-    return facts | ({"source_sha256": source} if source else {})
-
-
-def _options(
-    presets: Mapping[str, Mapping[str, object]], recipes: Mapping[str, Mapping[str, object]], config: RunConfig
-) -> dict[str, object]:
-    return {**presets.get(config.preset, {}), **recipes.get(config.recipe, {})}
 
 
 def _absence(card: ModelCard, task: TaskCard, survey: SurveyFacts, lacking: str) -> str:

@@ -21,7 +21,7 @@ from benchmark.cli.run import parse_duration
 from benchmark.contracts import GalaxybenchError, UsageError
 from benchmark.data import Survey
 
-COMMANDS = ["run", "list", "show", "check", "score", "leaderboard", "report"]
+COMMANDS = ["run", "list", "show", "check", "pretrain", "embed", "score", "leaderboard", "report"]
 COMMANDS += ["survey", "survey build", "survey import", "survey describe"]
 
 Call = Callable[..., tuple[int, str, str]]
@@ -104,6 +104,18 @@ def test_the_console_script_is_the_same_program() -> None:
         ["show", "Constnat"],
         ["check", "Constnat"],
         ["check", "Constant", "--preset", "huge"],
+        ["show", "Constant", "--preset", "huge"],
+        ["run", "all", "--checkpoint", "ImagePCA"],
+        ["run", "Constant", "--checkpoint", "ImagePCA=w.safetensors"],
+        ["run", "Constant", "--checkpoint", "Constant=w.safetensors"],
+        ["check", "ImagePCA", "--checkpoint", "SpectrumPCA=w.safetensors"],
+        ["pretrain", "ImagePCA", "--survey", "simulated"],
+        ["pretrain", "Constant", "--survey", "simulated", "--out", "w.safetensors"],
+        ["pretrain", "ImagePixels", "--survey", "simulated", "--out", "w.safetensors"],
+        ["pretrain", "ImagePCA", "--survey", "simulated", "--out", "w.pt"],
+        ["pretrain", "ImagePCA", "--survey", "simulated", "--out", "no/such/folder/w.safetensors"],
+        ["embed", "Constant", "--survey", "simulated", "--out", "e.parquet"],
+        ["embed", "ImagePCA", "--survey", "simulated", "--out", "e.csv"],
         ["leaderboard", "--out", "no/such/folder"],
         ["report", "--out", "no/such/folder"],
         ["score", "--survey", "simulated"],

@@ -84,10 +84,12 @@ ROW = (
 
 OPTIONS = {
     "run": "models --survey --tasks --probes --preset --recipe --out --seed --seeds --n-labels --inputs --workers "
-    "--budget --cell-timeout --force --only-cached --dry-run --plugin --n-galaxies --json",
+    "--budget --cell-timeout --force --only-cached --dry-run --plugin --n-galaxies --json --checkpoint",
     "list": "what --json --plugin",
-    "show": "name --json --plugin",
-    "check": "model --plugin --preset",
+    "show": "name --json --plugin --preset --recipe",
+    "check": "model --plugin --preset --checkpoint",
+    "pretrain": "model --survey --out --preset --recipe --seed --resume --plugin --n-galaxies",
+    "embed": "model --survey --out --checkpoint --preset --recipe --plugin --n-galaxies",
     "score": "--survey --name --embeddings --predictions --draws --out --preset --modality --seed --n-galaxies "
     "--workers",
     "leaderboard": "--out --format --task --modality",

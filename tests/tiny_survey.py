@@ -19,7 +19,7 @@ from benchmark.contracts import Target
 from benchmark.data import Survey, SurveyInfo, write_survey
 from benchmark.registry import HEADS, MODELS, SURVEYS, TASKS, resolve
 
-__all__ = ["PLUGINS", "ROOT", "CommandLine", "cli_environment", "tiny_catalogue", "write_tiny"]
+__all__ = ["PLUGINS", "ROOT", "TARGETS", "CommandLine", "cli_environment", "tiny_catalogue", "write_tiny"]
 
 for address in (
     *(card.factory for card in MODELS),

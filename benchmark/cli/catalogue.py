@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.contracts import UsageError
-from benchmark.registry import HEADS, METRICS, MODELS, SURVEYS, TASKS, Registry
+from benchmark.registry import HEADS, METRICS, MODELS, SURVEYS, TASKS, Registry, resolve
 
 __all__ = ["check", "list_entries", "show"]
 
+_COLUMNS = ("item", "ours", "paper", "code")
 _REGISTRIES: dict[str, Registry[Any]] = {
     "models": MODELS,
     "tasks": TASKS,
@@ -47,19 +49,26 @@ def list_entries(
 def show(
     name: Annotated[str, typer.Argument(metavar="MODEL|TASK|SURVEY", help="Also a probe or a metric.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    preset: Annotated[str, typer.Option(help="Of the architecture that is shown beside the published one.")] = "laptop",
+    recipe: Annotated[str, typer.Option(help="Likewise: default, paper or code.")] = "default",
     plugin: Annotated[list[Path] | None, typer.Option(help="A file that registers models or tasks.")] = None,
 ) -> int:
-    """Show the card of a model, task, survey, probe or metric."""
-    from benchmark.cli.run import load_plugins
+    """Show the card of a model, task, survey, probe or metric; of a model also its architecture, where published."""
+    from benchmark.cli.run import config_of, load_plugins
 
     load_plugins(plugin or [])
+    config = config_of(preset, recipe)
     entry = _entry(name)
+    rows = _architecture(entry, config)
+    facts = _facts(entry) | ({"architecture_rows": [dict(zip(_COLUMNS, row)) for row in rows]} if rows else {})
     if as_json:
-        typer.echo(json.dumps(_facts(entry), indent=1))
+        typer.echo(json.dumps(facts, indent=1))
         return 0
     for field, value in _facts(entry).items():
         if value not in ("", None, [], {}):
             typer.echo(f"{field:20}{_plain(value)}")
+    if rows:
+        typer.echo(f"\narchitecture and training, preset {preset}, recipe {recipe}\n{_aligned([_COLUMNS, *rows])}")
     return 0
 
 
@@ -67,16 +76,38 @@ def check(
     model: Annotated[str, typer.Argument(help="Name of a model.")],
     plugin: Annotated[list[Path] | None, typer.Option(help="A file that registers the model.")] = None,
     preset: Annotated[str, typer.Option(help="Sizes: smoke, laptop or paper.")] = "smoke",
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="[MODEL=]FILE", help="Check the model with these weights.")
+    ] = None,
 ) -> int:
-    """Try a model on mock galaxies: shapes, NaN, determinism, batch size and row order."""
+    """Try a model on mock galaxies: shapes, NaN, determinism, batch size, row order and collapse."""
+    from benchmark.cli.pretraining import checkpoint_of
     from benchmark.cli.run import load_plugins
     from benchmark.conformance import check_model
 
     load_plugins(plugin or [])
-    results = check_model(MODELS[model], preset)
+    card = MODELS[model]
+    results = check_model(card, preset, checkpoint_of(card, checkpoint))
     for result in results:
         typer.echo(f"{'ok  ' if result.ok else 'FAIL'} {result.name}{': ' + result.message if result.message else ''}")
     return 0 if all(result.ok for result in results) else 1
+
+
+def _architecture(entry: Any, config: Any) -> list[tuple[str, ...]]:
+    """Rows (item, ours, paper, code) of a model that names a function for them; none of other entries."""
+    from benchmark.models import resolved_options
+
+    address = getattr(entry, "architecture", "")
+    if not address:
+        return []
+    rows = resolve(address)(resolved_options(entry.options, entry.recipes, config))
+    return [tuple(str(field) for field in row) for row in rows]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = ("  ".join(f"{text:{width}}" for text, width in zip(row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
 
 
 def _entry(name: str) -> Any:

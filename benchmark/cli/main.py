@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from benchmark.cli import board, catalogue, run, survey
+from benchmark.cli import board, catalogue, pretraining, run, survey
 from benchmark.contracts import GalaxybenchError, UsageError
 
 __all__ = ["app", "main"]
@@ -28,6 +28,8 @@ app.command("run")(run.run)
 app.command("list")(catalogue.list_entries)
 app.command("show")(catalogue.show)
 app.command("check")(catalogue.check)
+app.command("pretrain")(pretraining.pretrain)
+app.command("embed")(pretraining.embed)
 app.add_typer(survey.app, name="survey")
 app.command("score")(board.score)
 app.command("leaderboard")(board.leaderboard)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.progress import progress_bar, say
+from benchmark.cli.progress import cell_bars, progress_bar, say
 from benchmark.config import store_folder
 from benchmark.contracts import UsageError
 
@@ -43,6 +43,9 @@ def run(
     only_cached: Annotated[bool, typer.Option("--only-cached", help="Run nothing, show what is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     plugin: Annotated[list[Path] | None, typer.Option(help="A file that registers models or tasks.")] = None,
+    checkpoint: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL=FILE", help="Weights a model takes instead of being trained.")
+    ] = None,
     n_galaxies: Annotated[int | None, typer.Option(help="Size of a named survey.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the board or the plan as JSON.")] = False,
 ) -> int:
@@ -51,6 +54,7 @@ def run(
     What is done is kept: run again to go on, or to see the board.
     """
     from benchmark.evaluation import Execution, choose, execute, find_survey, foreseen_facts, open_survey, survey_facts
+    from benchmark.models import named_checkpoints
     from benchmark.plan import plan_models
     from benchmark.store import Store
 
@@ -64,6 +68,7 @@ def run(
         budget_s=0.0 if only_cached else parse_duration("--budget", budget),
     )
     cards, task_cards, heads, supervised = choose(_names(models) or [], _names(tasks), _names(probes))
+    named_checkpoints(checkpoint or [], cards)  # a bad file ends here, before a survey is built
     _, to_build, size = find_survey(survey, config.preset, n_galaxies)
     if dry_run and to_build:
         facts = foreseen_facts(to_build, size)
@@ -71,7 +76,10 @@ def run(
         with progress_bar("building the survey") as progress:
             opened = open_survey(survey, config.preset, n_galaxies, progress)
         facts = survey_facts(opened)
-    plan = plan_models(facts, cards, task_cards, heads, config, supervised=supervised, sources=sources)
+    weights = named_checkpoints(checkpoint or [], cards, facts.digest)
+    plan = plan_models(
+        facts, cards, task_cards, heads, config, supervised=supervised, sources=sources, checkpoints=weights
+    )
     store = Store(out or store_folder(facts.name, config.preset))
     if dry_run:
         build_s = to_build.seconds_per_galaxy * size if to_build else 0.0
@@ -113,16 +121,19 @@ def parse_duration(option: str, text: str | None) -> float | None:
 
 def execute_with_bar(plan: Plan, store: Store, survey: Any, execution: Any, execute: Any) -> RunSummary:
     """Carry out a plan with a bar over its cells, and a line for every cell that does not end well."""
-    from benchmark.engine import Outcome
+    from benchmark.engine import Advanced, Outcome
 
-    with progress_bar("cells") as progress:
+    with cell_bars() as bars:
         n_done = 0
 
         def listen(event: Any) -> None:
             nonlocal n_done
+            if isinstance(event, Advanced) and bars:
+                bars.advanced(event.id, event.done, event.total)
             if isinstance(event, Outcome):
                 n_done += 1
-                progress(n_done, len(plan.cells))
+                if bars:
+                    bars.ended(event.id, n_done, len(plan.cells))
                 if event.status not in ("done", "not started"):
                     say(f"{event.status}: {event.id}: {event.reason}")
 

@@ -31,6 +31,7 @@ class Part:
     survey, preset, recipe : what all of it has in common.
     rows : rows of the board, the best first.
     records : score records behind them, of the first probe seed.
+    behind : every record that these rest on, with them.
     """
 
     survey: str
@@ -38,6 +39,7 @@ class Part:
     recipe: str
     rows: tuple[Row, ...]
     records: tuple[Record, ...]
+    behind: tuple[Record, ...] = ()
 
     @property
     def is_simulated(self) -> bool:
@@ -121,7 +123,8 @@ def read_contents(out: Path) -> Contents:
     for survey, preset, recipe in sorted(keys):
         key = (survey, preset, recipe)
         here = tuple(row for row in rows if tuple(row[name] for name in _PART) == key)
-        parts.append(Part(*key, here, tuple(_first_seed(record for record in scores if _part_of(record) == key))))
+        first = tuple(_first_seed(record for record in scores if _part_of(record) == key))
+        parts.append(Part(*key, here, first, tuple(_with_needs(first, cells))))
     statuses = Counter(str(record["status"]) for record in behind if not _is_absent(record))
     return Contents(tuple(parts), dict(statuses), _provenance(behind), max(str(record["created"]) for record in behind))
 

@@ -19,7 +19,16 @@ from benchmark.report.tables import number
 from benchmark.store import Store
 from posteriors.scores.density import pit_values
 
-__all__ = ["Calibration", "Gap", "Panel", "Picture", "calibration_panels", "headline_picture", "redshift_panels"]
+__all__ = [
+    "Calibration",
+    "Gap",
+    "Panel",
+    "Picture",
+    "calibration_panels",
+    "headline_picture",
+    "redshift_panels",
+    "svg_picture",
+]
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +103,7 @@ def headline_picture(part: Part, task: str) -> Picture | None:
     direction = {"higher": " (higher is better)", "lower": " (lower is better)"}.get(card.better, "")
     label = f"{metric}, {target}{direction}"
     spoken = "; ".join(f"{dot.name} {_with_interval(row)}" for dot, row in zip(dots, rows, strict=True))
-    return _picture(
+    return svg_picture(
         plots.interval_plot(dots, mark, mark_label, label),
         f"{label} with 95 % intervals, best first: {spoken}. {mark_label} at {number(mark)}.",
     )
@@ -139,7 +148,7 @@ def _redshift_panel(
         f"{outside} predictions lie outside of the axes and are drawn at their border."
     )
     picture = plots.redshift_plot(f"{model} · {probe}", title, truth, predicted, limits, reach)
-    return Panel(model, probe, labels, (_picture(picture, alt),))
+    return Panel(model, probe, labels, (svg_picture(picture, alt),))
 
 
 def _redshift_axes(columns: Sequence[tuple[Floats, Floats]]) -> tuple[tuple[float, float], float]:
@@ -164,7 +173,7 @@ def _calibration(record: Record, store: Store) -> Calibration | Gap:
     model, probe, labels = _who(record)
     scores, n = _scores(record), len(evidence.target_id)
     pit = pit_values(evidence.truth, evidence.draws, seed=record["config"]["bootstrap_seed"])
-    pictures = [_picture(plots.pit_plot(evidence.names, pit), _pit_alt(model, evidence.names, n))]
+    pictures = [svg_picture(plots.pit_plot(evidence.names, pit), _pit_alt(model, evidence.names, n))]
     curve = record["details"].get("coverage_curve")
     if curve:
         largest = max(abs(ecp - level) for ecp, level in zip(curve["ecp"], curve["credibility"], strict=True))
@@ -172,7 +181,7 @@ def _calibration(record: Record, store: Store) -> Calibration | Gap:
             f"Expected coverage against credibility, {model} ({probe}), {n:,} test galaxies: the largest distance from "
             f"the diagonal is {largest:.3f}."
         )
-        pictures.insert(0, _picture(plots.coverage_plot(f"{model} · {probe}", curve), alt))
+        pictures.insert(0, svg_picture(plots.coverage_plot(f"{model} · {probe}", curve), alt))
     pictures += _rank_pictures(record, evidence.names, pit)
     outside, n_bins = plots.pit_bins_outside(pit)
     verdict = f"{_verdict(scores, evidence.names, n)} {outside} of {n_bins} PIT bins lie outside of the grey band."
@@ -201,7 +210,7 @@ def _rank_pictures(record: Record, names: Sequence[str], pit: Floats) -> list[Pi
             f"{row['target']} at {number(row['centre'])}: {number(row['coverage_68'])}" for row in conditional["bins"]
         )
         alt += f" Below, the coverage of the 68 % intervals by {conditional['by']}: {rows}."
-    return [_picture(calibration_plots.rank_plot(names, pit, conditional), alt)]
+    return [svg_picture(calibration_plots.rank_plot(names, pit, conditional), alt)]
 
 
 def _conditional_verdict(record: Record) -> str:
@@ -252,7 +261,8 @@ def _pit_alt(model: str, names: Sequence[str], n: int) -> str:
     return f"Histograms of the PIT values of {n:,} test galaxies by {model}, one each for {', '.join(names)}."
 
 
-def _picture(svg: str, alt: str) -> Picture:
+def svg_picture(svg: str, alt: str) -> Picture:
+    """An SVG element as an image that the page holds itself."""
     return Picture("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), alt)
 
 

@@ -24,14 +24,15 @@ STEPS_LOG, KILL_AT = "GALAXYBENCH_TEST_STEPS", 45
 class Denoiser(nn.Module):
     """Magnitudes from noisy magnitudes through a narrow layer; the average of the first layer is the encoder."""
 
-    def __init__(self, n_bands: int, width: int) -> None:
+    def __init__(self, n_bands: int, width: int, noise: float) -> None:
         super().__init__()
+        self.noise = noise
         self.encode = nn.Linear(n_bands, width)
         self.decode = nn.Linear(width, n_bands)
         self.average = copy.deepcopy(self.encode).requires_grad_(False)
 
     def forward(self, batch: Tensor, *, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        noise = 0.1 * torch.randn(batch.shape, generator=generator)
+        noise = self.noise * torch.randn(batch.shape, generator=generator)
         return {"loss": (self.decode(self.encode(batch + noise)) - batch).square().mean()}
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -54,12 +55,12 @@ class Trained(SelfSupervisedEncoder):
 
     name = "Trained"
 
-    def __init__(self, width: int = 3, **training: Any) -> None:
+    def __init__(self, width: int = 3, noise: float = 0.1, **training: Any) -> None:
         super().__init__(**({"n_steps": 60, "batch_size": 16, "learning_rate": 0.01} | training))
-        self.width = width
+        self.width, self.noise = width, noise
 
     def _build(self, inputs: Any) -> nn.Module:
-        return Denoiser(inputs.shape[1], self.width)
+        return Denoiser(inputs.shape[1], self.width, self.noise)
 
     def _reader(self, inputs: Any) -> Any:
         return rows_in_memory(inputs, lambda rows: torch.from_numpy(np.nan_to_num(rows, nan=20.0) / 100.0))
@@ -87,6 +88,15 @@ class KilledOnce(Trained):
         super().fit(inputs, seed=seed, folder=folder, progress=watch)
 
 
+class Noiseless(Trained):
+    """Draws nothing on its way: several processes give the result of one."""
+
+    name = "Noiseless"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"noise": 0.0} | options))
+
+
 class Flat(Trained):
     """Says the same of every galaxy."""
 
@@ -106,7 +116,7 @@ SIZES = {
     "laptop": {"width": 2, "n_steps": 400, "log_every": 10},
     "paper": {"width": 2, "n_steps": 400},
 }
-for model in (Trained, KilledOnce, Flat):
+for model in (Trained, KilledOnce, Noiseless, Flat):
     register_model(
         ModelCard(
             model.name,
