@@ -34,7 +34,7 @@ LINE_GROUPS: dict[str, dict[float, float]] = {  # vacuum Angstrom -> flux relati
 LINE_SIGMA = 4.0e-4 / math.log(10)  # of ln wavelength 4e-4: 120 km/s, in dex
 SHRINKAGE = 1e-4  # of a template's own norm: keeps amplitudes finite where nothing tells templates apart
 SEPARATION_DEX = 0.0022  # 1500 km/s: a second minimum closer than this is the first one's flank
-_CHUNK = 32
+_CHUNK = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,9 @@ class TemplateScan:
         self._last = last
         self._templates = torch.from_numpy(redshift_templates(self.rest_log10_wave))
         self._n_fft = _good_length(len(self.rest_log10_wave))  # shifts wanted do not wrap around
-        left, right = torch.triu_indices(len(self._templates), len(self._templates))
-        self._pairs = (left, right)
+        left, right = np.triu_indices(len(self._templates))
+        self._place = np.empty((len(self._templates), len(self._templates)), dtype=np.int64)
+        self._place[left, right] = self._place[right, left] = np.arange(len(left))
         products = self._templates[left] * self._templates[right]
         self._spectra = torch.fft.rfft(self._templates, self._n_fft)
         self._product_spectra = torch.fft.rfft(products, self._n_fft)
@@ -101,31 +102,58 @@ class TemplateScan:
     def _chunk(self, flux: NDArray[np.float64], ivar: NDArray[np.float64]) -> Scan:
         weight, data = torch.from_numpy(np.ascontiguousarray(ivar)), torch.from_numpy(np.ascontiguousarray(flux))
         right = self._correlate(weight * data, self._spectra)
-        upper = self._correlate(weight, self._product_spectra)
-        k = self.n_templates
-        matrix = torch.empty(*upper.shape[:2], k, k, dtype=upper.dtype)
-        matrix[..., self._pairs[0], self._pairs[1]] = upper
-        matrix[..., self._pairs[1], self._pairs[0]] = upper
-        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-        scale = diagonal.amax(dim=(1, 2), keepdim=True).clamp_min(1e-300)[..., 0]
-        diagonal += SHRINKAGE * diagonal.clamp_min(0) + 1e-9 * scale[..., None]
-        factor, _ = torch.linalg.cholesky_ex(matrix)
-        amplitude = torch.cholesky_solve(right[..., None], factor)[..., 0]
-        gain = (amplitude * right).sum(dim=-1).numpy()
+        products = self._correlate(weight, self._product_spectra)
+        on_diagonal = self._place.diagonal().tolist()
+        diagonal = products[on_diagonal]
+        scale = diagonal.amax(dim=(0, 2), keepdim=True).clamp_min(1e-290)
+        products[on_diagonal] += SHRINKAGE * diagonal.clamp_min(0) + 1e-9 * scale
+        gain = _eliminate(products, right, self._place).flip(-1).numpy()
         best = gain.argmax(axis=1)
-        rows = np.arange(len(gain))
+        rows, last_first = np.arange(len(gain)), gain.shape[1] - 1 - best
+        left_over = products[:, rows, last_first].numpy()
+        amplitude = _substitute(left_over, right[:, rows, last_first].numpy(), self._place)
         away = np.abs(np.arange(gain.shape[1]) - best[:, None]) * self.step >= SEPARATION_DEX
         second = np.where(away, gain, -np.inf).max(axis=1)
         z = 10 ** (self.log10_zp1[best] + self.step * _parabola(gain, best)) - 1
-        return Scan(z, np.maximum(gain[rows, best] - second, 0.0), amplitude.numpy()[rows, best])
+        return Scan(z, np.maximum(gain[rows, best] - second, 0.0), amplitude.T)
 
     def _correlate(self, rows: Tensor, spectra: Tensor) -> Tensor:
-        """sum_i rows[i] T[i - s] for every shift s of the grid and template T: (b, shifts, templates)."""
-        transformed = torch.fft.rfft(rows, self._n_fft)[:, None]
-        found = torch.fft.irfft(transformed.conj() * spectra, self._n_fft)
+        """sum_i rows[i] T[i - s] for each template T and shift s of the grid, last one first: (k, b, shifts)."""
+        transformed = torch.fft.rfft(rows, self._n_fft).conj()
+        found = torch.fft.irfft(transformed * spectra[:, None], self._n_fft)
         # lag last - s: rest bin of the observed bin 0 at shift s
-        n_shifts = len(self.log10_zp1)
-        return found[..., :n_shifts].flip(-1).transpose(1, 2).contiguous()
+        return found[..., : len(self.log10_zp1)].contiguous()
+
+
+def _eliminate(products: Tensor, right: Tensor, place: NDArray[np.int64]) -> Tensor:
+    """What each least-squares fit explains, b A^-1 b, (b, shifts): A = L D L^T for all shifts at once.
+
+    Parameters
+    ----------
+    products, right : (pairs, b, shifts) of A and (k, b, shifts); they become D and L D, and L^-1 b.
+    place : (k, k) row of ``products`` for each entry of A.
+    """
+    gain = torch.zeros_like(right[0])
+    for j in range(len(right)):
+        inverse = products[place[j, j]].clamp_min_(1e-300).reciprocal()
+        gain.addcmul_(right[j] * right[j], inverse)
+        for i in range(j + 1, len(right)):
+            share = products[place[i, j]] * inverse
+            right[i].addcmul_(share, right[j], value=-1)
+            for m in range(j + 1, i + 1):
+                products[place[i, m]].addcmul_(share, products[place[m, j]], value=-1)
+    return gain
+
+
+def _substitute(
+    products: NDArray[np.float64], right: NDArray[np.float64], place: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Amplitudes (k, b) from what `_eliminate` leaves, (pairs, b) and (k, b)."""
+    amplitude = right / products[place.diagonal()]
+    for j in reversed(range(len(right))):
+        for i in range(j + 1, len(right)):
+            amplitude[j] -= products[place[i, j]] / products[place[j, j]] * amplitude[i]
+    return amplitude
 
 
 def redshift_templates(rest_log10_wave: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from benchmark.simulator.pack import load_pack
 OUT = Path(__file__).parents[1] / "encoders" / "redshift_templates.npz"
 AGES_GYR = (0.01, 0.1, 0.6, 2.5, 11.0)
 METALLICITY = 0.02
-START, STOP, STEP = 3.31, 4.01, 1e-4  # log10 Angstrom: 2042 to 10233
+START, STOP, STEP = 3.13, 4.01, 1e-4  # log10 Angstrom: 1349 to 10233, DESI's 3600 A at z = 1.67 on
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ CARDS: tuple[ModelCard, ...] = (
         kind="encoder",
         probes=_PROBES,
         summary="redshift by a scan of templates, then 24 principal components of the spectrum at rest",
+        revision=2,
         fitted=True,
         options={"smoke": {"n_components": 16}, "laptop": {"n_components": 24}, "paper": {"n_components": 40}},
         references=(
@@ -42,7 +43,8 @@ CARDS: tuple[ModelCard, ...] = (
         ),
         training_data=_TRAINING_DATA,
         notes=(
-            "Five stellar templates and three groups of lines, fixed beforehand; no label is used. On the simulated "
+            "Five stellar templates and three groups of lines, fixed beforehand; no label is used: how far the scan "
+            "goes follows from wavelengths and from the sure redshifts it finds in training spectra. On the simulated "
             "survey the templates are made from the same stellar populations as the galaxies: redshifts are easier "
             "than on real spectra."
         ),

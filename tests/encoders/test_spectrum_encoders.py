@@ -11,6 +11,7 @@ from encoders.components import drawn_rows, principal_components
 from encoders.row_order import content_keys
 from encoders.spectra import DESI_WAVE_ANGSTROM, LogBins, mean_level, wavelengths
 from encoders.zscan import LINE_GROUPS, TemplateScan, redshift_templates
+from encoders.zscan_pca import _RestFrame
 
 WAVE = 3600.0 + 2.4 * np.arange(2594)
 
@@ -35,11 +36,13 @@ class Stack:
         return found
 
 
-def galaxies(n: int, sigma: float = 0.3, seed: int = 0) -> tuple[Stack, NDArray, NDArray]:
+def galaxies(
+    n: int, sigma: float = 0.3, seed: int = 0, redshifts: tuple[float, float] = (0.02, 0.6)
+) -> tuple[Stack, NDArray, NDArray]:
     """Spectra of mixtures of the templates with lines, redshifts (n,) and mixing weights (n, 2)."""
     rng = np.random.default_rng(seed)
-    z = rng.uniform(0.02, 0.6, n)
-    grid = np.arange(np.log10(2100), np.log10(9900), 1e-4)
+    z = rng.uniform(*redshifts, n)
+    grid = np.arange(np.log10(1360), np.log10(9900), 1e-4)
     templates = redshift_templates(grid)
     share, lines = rng.uniform(0, 1, n), rng.lognormal(1.5, 0.8, n)
     rest = (share[:, None] * templates[4] + (1 - share)[:, None] * templates[1]) + lines[:, None] * templates[5]
@@ -138,6 +141,48 @@ def test_templates_are_normalised_and_hold_the_lines_where_they_belong() -> None
         assert 10 ** grid[row.argmax()] == pytest.approx(max(lines, key=lambda wave: lines[wave]), rel=1e-3)
     with pytest.raises(ValueError, match="fewer than 3 bins"):
         TemplateScan(grid, z_max=0.004)
+
+
+def test_the_scan_ends_a_little_beyond_the_farthest_sure_redshift_of_the_training_spectra() -> None:
+    near, far = galaxies(60)[0], galaxies(60, seed=4, redshifts=(0.5, 1.45))
+    known = {"near": 0.6, "far": 1.45}
+    for name, stack in {"near": near, "far": far[0]}.items():
+        encoder = SpectrumZscanPCA(n_components=3)
+        encoder.fit(stack, seed=0)
+        state = encoder.state()
+        assert known[name] * 0.95 < state["z_max"] < 1.05 * (1 + known[name]) - 1
+        again = SpectrumZscanPCA(n_components=3)
+        again.load_state(state)
+        np.testing.assert_array_equal(again.embed(stack), encoder.embed(stack))
+    z = encoder.embed(far[0])[:, 0] * state["column_scale"][0] + state["column_mean"][0]
+    # lines of [OII] alone are left beyond z = 1.2: a tenth may take them for others
+    assert np.mean(np.abs(z - far[1]) < 2e-3) > 0.9
+
+
+def test_the_scan_stays_wide_where_few_redshifts_are_sure_and_as_it_was_told() -> None:
+    stack, _, _ = galaxies(60)
+    faint = Stack(stack.rows[:, 0], stack.rows[:, 1] * 1e-8)
+    for encoder, expected in (
+        (SpectrumZscanPCA(n_components=3), WAVE[-1] / 3728.5 - 1),  # where [OII] leaves the spectra
+        (SpectrumZscanPCA(n_components=3, z_max=0.9), 0.9),
+    ):
+        encoder.fit(faint, seed=0)
+        assert encoder.state()["z_max"] == pytest.approx(expected)
+    blue = Stack(*(stack.rows[:, part, WAVE < 4500] for part in (0, 1)), WAVE[WAVE < 4500])
+    encoder = SpectrumZscanPCA(n_components=3)
+    encoder.fit(blue, seed=0)
+    assert encoder.state()["z_max"] == pytest.approx(0.3)
+
+
+def test_a_level_that_was_not_observed_is_that_of_the_templates() -> None:
+    stack, _, _ = galaxies(40, sigma=0.05, redshifts=(1.25, 1.4))  # rest 5600 A is beyond the spectra from z = .75 on
+    frame = _RestFrame(WAVE, 3e-4, 1.6)
+    found = frame.bring(stack.rows[:, 0].astype(float) * (stack.rows[:, 1] > 0), stack.rows[:, 1].astype(float))
+    angstrom = 10**frame.rest_log10_wave
+    window, seen = (angstrom > 4400) & (angstrom < 5600), (angstrom > 3700) & (angstrom < 4000)
+    assert not found.ivar[:, window].any()
+    np.testing.assert_allclose(found.model[:, window].mean(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(found.flux[:, seen].mean(axis=1), found.model[:, seen].mean(axis=1), rtol=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +298,7 @@ def test_what_does_not_fit_is_refused(make) -> None:
         make().fit(Stack(stack.rows[:1, 0], stack.rows[:1, 1]), seed=0)
     with pytest.raises(ValueError, match="n_components 0: must be at least 1"):
         make(n_components=0)
-    with pytest.raises(ValueError, match=r"step 0: must be a positive|step 0, z_max 0\.7: both must be positive"):
+    with pytest.raises(ValueError, match=r"step 0: must be a positive|step 0, z_max None: both must be positive"):
         make(step=0)
     with pytest.raises(ValueError, match="its state is wave_angstrom"):
         make().load_state({"mean": np.zeros(3)})
