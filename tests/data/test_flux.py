@@ -18,6 +18,7 @@ from benchmark.evaluation import evaluate, survey_facts
 from benchmark.plan import plan_models
 from benchmark.registry import HEADS, MODELS, TASKS, resolve
 from encoders import ImageHandFeatures
+from encoders.images import ImageFacts
 
 # imports that leave traces are made here, so that no test is blamed for them
 for address in (MODELS["ImageHandFeatures"].factory, HEADS["knn"].factory, TASKS["redshift"].score):
@@ -30,6 +31,9 @@ def test_flux_is_what_is_stored_in_the_order_of_the_rows(survey: Survey, images:
     assert view.shape == (3, *images.shape[1:])
     np.testing.assert_array_equal(view[:], np.asarray(survey.images)[rows])
     np.testing.assert_array_equal(view[np.array([2, 0])], np.asarray(survey.images)[[9, 5]])
+    assert view.facts == ImageFacts(
+        "nanomaggy", survey.info.image_bands, survey.info.pixel_scale_arcsec, survey.info.image_stretch
+    )
 
 
 def test_pictures_are_divided_by_255_and_a_survey_without_images_is_told(
@@ -40,6 +44,7 @@ def test_pictures_are_divided_by_255_and_a_survey_without_images_is_told(
         tmp_path / "shown", replace(info, image_unit="display_uint8"), catalogue.copy(), images=pictures
     )
     np.testing.assert_allclose(flux_images(shown, np.arange(4))[:], np.asarray(shown.images)[:4] / 255, atol=1e-7)
+    assert flux_images(shown, np.arange(4)).facts is None
     blind = write_survey(
         tmp_path / "blind",
         replace(info, image_bands=(), image_unit=None, pixel_scale_arcsec=None),
