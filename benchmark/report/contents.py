@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.board import leaderboard
 from benchmark.board.current import current_records
 from benchmark.contracts import UsageError
+from benchmark.data.schema import SPLITS
 from benchmark.registry import TASKS
 from benchmark.store import Store, load_records
 
@@ -57,7 +58,9 @@ class Part:
             "survey digest": ", ".join(sorted({str(survey["digest"])[:12] for survey in surveys})),
             "training galaxies with labels": _span(labels),
             "test galaxies": _span(tested),
-            "galaxies": "; ".join(sorted({_split_sizes(survey.get("n_per_split", {})) for survey in surveys})),
+            "galaxies": "; ".join(
+                sorted({_split_sizes(survey["n_per_split"]) for survey in surveys if survey.get("n_per_split")})
+            ),
             "preset": self.preset,
             "recipe": self.recipe,
         }
@@ -178,7 +181,7 @@ def _provenance(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _split_sizes(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n:,} {split}" for split, n in counts.items() if n)
+    return ", ".join(f"{counts[split]:,} {split}" for split in SPLITS if counts.get(split))
 
 
 def _span(numbers: Collection[int]) -> str:

@@ -18,7 +18,7 @@ from benchmark.registry import METRICS, SURVEYS, TASKS
 from benchmark.report import panels, training_panels
 from benchmark.report.contents import Contents, Part, read_contents
 from benchmark.report.galaxies import Galaxies, galaxies_of
-from benchmark.report.tables import Table, absent_notes, task_tables
+from benchmark.report.tables import Table, absent_notes, constant_notes, task_tables
 from benchmark.store import Store, atomic_write
 
 __all__ = ["write_page", "write_survey_page"]
@@ -40,6 +40,7 @@ class _TaskSection:
     card: TaskCard
     tables: list[Table]
     picture: panels.Picture | None
+    constant: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def _part_section(part: Part, store: Store, galaxies: Mapping[str, Galaxies]) ->
     for card in TASKS:
         tables = task_tables(part, card.name)
         if tables:
-            tasks.append(_TaskSection(card, tables, panels.headline_picture(part, card.name)))
+            tasks.append(
+                _TaskSection(card, tables, panels.headline_picture(part, card.name), constant_notes(part, card.name))
+            )
     return _PartSection(
         part,
         next((card.summary for card in SURVEYS if card.name == part.survey), ""),

@@ -13,7 +13,19 @@ from benchmark.contracts import MetricCard
 from benchmark.registry import METRICS, TASKS
 from benchmark.report.contents import Part, Row
 
-__all__ = ["Cell", "Column", "Failure", "Glyph", "Line", "Table", "absent_notes", "number", "plot_range", "task_tables"]
+__all__ = [
+    "Cell",
+    "Column",
+    "Failure",
+    "Glyph",
+    "Line",
+    "Table",
+    "absent_notes",
+    "constant_notes",
+    "number",
+    "plot_range",
+    "task_tables",
+]
 
 _JOINED = ("joint", "mean")
 _IQR_REACH = 3.0  # a value further than this from the quartiles is drawn at the border, as in a box plot's far outliers
@@ -154,6 +166,17 @@ def absent_notes(part: Part) -> list[tuple[str, str, str]]:
         if _does_not_apply(row):
             tasks.setdefault((row["model"], str(row["error"])), []).append(row["task"])
     return [(model, ", ".join(sorted(names)), reason) for (model, reason), names in sorted(tasks.items())]
+
+
+def constant_notes(part: Part, task: str) -> list[tuple[str, str, str]]:
+    """(model, probe, questions or targets) for which one class is predicted whatever the galaxy looks like."""
+    found = []
+    for record in part.of_task(task):
+        judged = record["details"].get("questions") or record["details"].get("targets") or {}
+        names = [name for name, entry in judged.items() if entry.get("constant")]
+        if names:
+            found.append((record["model"]["name"], str(record["probe"]), ", ".join(names)))
+    return found
 
 
 def _does_not_apply(row: Row) -> bool:

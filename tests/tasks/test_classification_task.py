@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from benchmark.facts import class_columns
 from benchmark.metrics.probabilities import bind_roc_auc
 from benchmark.plan import plan_models
 from benchmark.registry import HEADS, MODELS, TASKS
+from benchmark.report import write_page
 from benchmark.store import Store, load_records
 from benchmark.tasks.classification import score
 from posteriors.bootstrap import bootstrap_ci, shared_intervals
@@ -197,6 +199,9 @@ def test_models_learn_classes_and_classes_stay_out_of_the_other_tasks(tmp_path: 
         targets = {one["target"] for one in record["scores"]}
         assert (targets == {"early"}) if record["task"]["name"] == "classification" else ("early" not in targets)
     assert [target.name for target in survey.joint_targets] == ["z"]
+    write_page(tmp_path / "out", tmp_path / "page.html")
+    page = re.sub(r"<[^>]*>", "", (tmp_path / "page.html").read_text())
+    assert "One class for every galaxy, whatever it looks like: Constant · supervised (early)." in page
 
 
 def test_probes_learn_classes_by_their_own_cells_and_reasons_are_given_where_nothing_applies(tmp_path: Path) -> None:
