@@ -148,9 +148,9 @@ def survey_facts(survey: Survey) -> SurveyFacts:
     """What a plan needs to know of a survey."""
     info, targets = survey.info, survey.numeric_targets
     flavour = _flavour(info.name, info.version) if info.simulated else ""
-    uncertain = (*info.label_errors, *info.label_draws)
-    known = info.name, info.version, survey.digest, survey.modalities, targets, survey.n_galaxies, info.votes, flavour
-    return SurveyFacts(*known, uncertain, info.label_digest)
+    return SurveyFacts(
+        info.name, info.version, survey.digest, survey.modalities, targets, survey.n_galaxies, info.votes, flavour
+    )
 
 
 def _flavour(name: str, version: str) -> str:

@@ -15,8 +15,7 @@ class SurveyFacts:
     """What a plan needs to know of a survey.
 
     ``digest`` is empty for a survey that is not built yet; ``flavour`` is that of this version of the simulator by
-    which it was made, empty for all others. ``uncertain`` names the targets whose labels have errors or draws,
-    ``label_digest`` tells which.
+    which it was made, empty for all others.
     """
 
     name: str
@@ -27,8 +26,6 @@ class SurveyFacts:
     n_galaxies: int
     votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flavour: str = ""
-    uncertain: tuple[str, ...] = ()
-    label_digest: str = ""
 
     def labels(self, kind: Labels) -> tuple[Target, ...]:
         """What a probe can learn: quantities; or a column ``<question>_<answer>`` for every answer of the votes; or a

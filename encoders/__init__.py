@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from encoders.linear import ImagePCA, ImagePixels
     from encoders.random_vit import RandomViT
     from encoders.self_supervised import SelfSupervisedEncoder
+    from encoders.specformer import SpecFormer
+    from encoders.specformer_encoder import SpecFormerEncoder
     from encoders.spectrum_pca import SpectrumPCA
     from encoders.train import TrainingConfig
     from encoders.vit import VisionTransformer
@@ -28,6 +30,8 @@ __all__ = [
     "ImagePixels",
     "RandomViT",
     "SelfSupervisedEncoder",
+    "SpecFormer",
+    "SpecFormerEncoder",
     "SpectrumPCA",
     "SpectrumZscanPCA",
     "TrainingConfig",
@@ -43,6 +47,8 @@ _MODULES = {
     "ImagePixels": "encoders.linear",
     "RandomViT": "encoders.random_vit",
     "SelfSupervisedEncoder": "encoders.self_supervised",
+    "SpecFormer": "encoders.specformer",
+    "SpecFormerEncoder": "encoders.specformer_encoder",
     "SpectrumPCA": "encoders.spectrum_pca",
     "SpectrumZscanPCA": "encoders.zscan_pca",
     "TrainingConfig": "encoders.train",

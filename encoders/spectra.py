@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = [
     "DESI_WAVE_ANGSTROM",
     "LogBins",
+    "PixelBins",
     "SpectrumStack",
     "mean_level",
     "require_spectra",
@@ -133,9 +134,46 @@ class LogBins:
         self, flux: NDArray[np.float64], ivar: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means (b, n_bins) weighted by ivar, 0 where nothing is valid, and their inverse variances."""
-        total = np.add.reduceat(ivar, self.start, axis=1)
-        weighted = np.add.reduceat(flux * ivar, self.start, axis=1)
-        return weighted / np.where(total > 0, total, 1.0), total
+        return _averages(flux, ivar, self.start)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelBins:
+    """Bins of equal numbers of neighbouring pixels, the last one of what is left.
+
+    Attributes
+    ----------
+    start : (n_bins,) first pixel of each bin.
+    """
+
+    start: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n_wave: int, n_pixels: int) -> PixelBins:
+        """Bins of ``n_pixels`` over ``n_wave`` pixels; 1 leaves spectra as they are.
+
+        Raises
+        ------
+        ValueError
+            If a bin would be empty.
+        """
+        if n_pixels < 1:
+            raise ValueError(f"bins of {n_pixels} pixels: must be at least 1")
+        return cls(np.arange(0, n_wave, n_pixels, dtype=np.int64))
+
+    def average(
+        self, flux: NDArray[np.float64], ivar: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Means (b, n_bins) weighted by ivar, 0 where nothing is valid, and their inverse variances."""
+        return _averages(flux, ivar, self.start)
+
+
+def _averages(
+    flux: NDArray[np.float64], ivar: NDArray[np.float64], start: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    total = np.add.reduceat(ivar, start, axis=1)
+    weighted = np.add.reduceat(flux * ivar, start, axis=1)
+    return weighted / np.where(total > 0, total, 1.0), total
 
 
 def mean_level(flux: NDArray[np.float64], ivar: NDArray[np.float64]) -> NDArray[np.float64]:

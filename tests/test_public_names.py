@@ -42,6 +42,8 @@ NAMES = {
         "ImagePixels",
         "RandomViT",
         "SelfSupervisedEncoder",
+        "SpecFormer",
+        "SpecFormerEncoder",
         "SpectrumPCA",
         "SpectrumZscanPCA",
         "TrainingConfig",

@@ -115,8 +115,10 @@ def test_the_board_has_the_models_of_the_public_surface() -> None:
         "ImagePCA",
         "ImagePixels",
         "PhotometryMLP",
+        "RandomSpecFormer",
         "RandomViT",
         "ReferencePosterior",
+        "SpecFormer",
         "SpectrumPCA",
         "SpectrumZscanPCA",
     ]
