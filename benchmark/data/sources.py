@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.contracts import GalaxybenchError
+from benchmark.contracts import GalaxybenchError, Target
+from benchmark.data.classes import class_numbers
 from benchmark.data.cutouts import ImageSource
 from benchmark.data.keep import filter_columns, filter_rows
 from benchmark.data.photometry import convert_photometry
@@ -136,9 +137,16 @@ def _wanted(source: SourceSpec) -> dict[ColumnKind, list[str]]:
         if pixels is not None:
             texts += [name for name in pixels.fields if name not in ("target_id", "source_id")]
     filtered = [name for condition in source.keep for name in filter_columns(condition)]
-    numbers = list(_value_columns(source).values())
+    classed = _classed(source)
+    filtered += [source.targets[name] for name in classed]
+    numbers = [column for name, column in _value_columns(source).items() if name not in classed]
     wanted: dict[ColumnKind, list[str]] = {"text": texts, "number": numbers, "any": filtered}
     return {kind: list(dict.fromkeys(names)) for kind, names in wanted.items()}
+
+
+def _classed(source: SourceSpec) -> dict[str, Target]:
+    """Targets with classes, whose columns may hold the names of these."""
+    return {target.name: target for target in source.target_facts if target.classes}
 
 
 def _hash_fields(source: SourceSpec) -> list[str]:
@@ -156,8 +164,13 @@ def _numbers(source: SourceSpec, raw: RawColumns, missing: tuple[float, ...], la
         table["target_id"] = np.arange(raw.n_rows)
     elif source.id is not None:
         table["target_id"] = integer_ids(raw.text[source.id], f"{label}: column {source.id!r}")
+    classed = _classed(source)
     for name, column in _value_columns(source).items():
-        table[name] = _without_sentinels(raw.number[column].to_numpy(), missing)
+        if name in classed:
+            values = class_numbers(raw.any[column], classed[name], f"{label}: column {column!r}")
+        else:
+            values = raw.number[column].to_numpy()
+        table[name] = _without_sentinels(values, missing)
     return pd.DataFrame(table, index=range(raw.n_rows))
 
 

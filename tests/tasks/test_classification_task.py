@@ -15,7 +15,7 @@ from benchmark import evaluate, metrics
 from benchmark.artefacts import Predictions
 from benchmark.config import RunConfig
 from benchmark.contracts import GalaxybenchError, Score, Target
-from benchmark.data import Survey, SurveyInfo, load_survey, write_survey
+from benchmark.data import Survey, SurveyInfo, import_survey, load_survey, write_survey
 from benchmark.data.infofile import parse_target
 from benchmark.evaluation import Execution, execute, plan_foreign, survey_facts
 from benchmark.facts import class_columns
@@ -265,3 +265,37 @@ def test_classes_survive_the_survey_folder_and_wrong_ones_are_refused(tmp_path: 
     for classes in (["one"], ["a", "a"], ["a=b", "c"], [1, 2], ["", "b"]):
         with pytest.raises(GalaxybenchError, match="must be two or more different names"):
             parse_target({"name": "early", "classes": classes}, "here")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", ["names", "numbers", "truth values"])
+def test_a_column_of_class_names_or_numbers_is_imported(tmp_path: Path, ending: str, kind: str) -> None:
+    n = 40
+    number = np.arange(n) % 2
+    values: list[object] = {
+        "names": [("spiral", " ring ")[i] for i in number],
+        "numbers": number.tolist(),
+        "truth values": (number == 1).tolist(),
+    }[kind]
+    if kind != "truth values":
+        values[3] = None
+    table = pd.DataFrame({"id": np.arange(n), "z": 0.5, "kind": pd.Series(values, dtype=object).convert_dtypes()})
+    if ending == "csv":
+        table.to_csv(tmp_path / "t.csv", index=False)
+    else:
+        table.to_parquet(tmp_path / "t.parquet")
+    classes = ["False", "True"] if kind == "truth values" else ["spiral", "ring"]
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        f'name = "toy"\n[[source]]\npath = "t.{ending}"\nid = "id"\n[source.targets]\nz = "z"\n'
+        f'kind = {{column = "kind", classes = {classes}}}\n'.replace("'", '"')
+    )
+    survey, _ = import_survey(spec, tmp_path / "out", data_dir=tmp_path)
+    expected = number.astype(float)
+    if kind != "truth values":
+        expected[3] = np.nan
+    np.testing.assert_array_equal(survey.target(["kind"], survey.rows())[:, 0], expected)
+    if kind == "names":
+        spec.write_text(spec.read_text().replace('"ring"', '"rings"'))
+        with pytest.raises(GalaxybenchError, match=r"column 'kind' has 'ring' .*: classes of 'kind' are spiral, rings"):
+            import_survey(spec, tmp_path / "other", data_dir=tmp_path)
