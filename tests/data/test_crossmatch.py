@@ -76,6 +76,21 @@ def test_a_source_is_joined_by_position_with_its_doubts_counted(tmp_path: Path) 
         f"ambiguous: 1 galaxies have several rows within the radius, the nearest was taken: {10**17 + other.index[0]}"
         in text
     )
+    # the other way round one row lies by two galaxies: the nearer one has it, the other one has none
+    pd.concat([double, other, far]).assign(id=np.arange(n + 2)).to_parquet(tmp_path / "turned.parquet")
+    turned_spec = tmp_path / "turned.toml"
+    turned_spec.write_text(
+        'name = "m"\n[[source]]\npath = "turned.parquet"\nid = "id"\nra = "ra"\ndec = "dec"\ntargets = {m = "mag"}\n'
+        '[[source]]\npath = "a.parquet"\nmatch = {ra = "ra", dec = "dec", radius_arcsec = 1.0}\ntargets = {z = "z"}\n'
+    )
+    turned, report = import_survey(turned_spec, tmp_path / "turned", data_dir=tmp_path)
+    assert turned.n_galaxies == n + 2
+    assert turned.catalogue["z"].notna().sum() == n
+    assert (
+        "repeated: 1 rows have several galaxies within the radius, the nearest has it: "
+        f"rows {other.index[0]} (1 in all)" in report.text()
+    )
+    assert "40 of 42 galaxies matched" in report.text()
     (tmp_path / "b.parquet").rename(tmp_path / "c.parquet")
     spec.write_text(
         spec.read_text().replace("b.parquet", "c.parquet").replace('ra = "ra"\ndec = "dec"\ntargets', "targets")

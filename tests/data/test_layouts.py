@@ -205,6 +205,40 @@ def test_sky_and_dead_fibres_of_desi_are_left_out_and_counted(tmp_path: Path) ->
     np.testing.assert_array_equal(survey.spectra_ivar[1][18:2700], ivar[0][18:2700])
 
 
+def test_desi_redshift_catalogues_give_the_best_redshift_of_each_target(tmp_path: Path) -> None:
+    """zall-pix: a target observed by two programs stands there twice, the better redshift is primary."""
+    ids = np.array([FIRST_ID + 4, FIRST_ID, FIRST_ID, -77, FIRST_ID + 1, FIRST_ID + 2, FIRST_ID + 3])
+    z = np.array([0.3, 0.11, 0.12, 0.5, 0.2, 1.4, 0.25])
+    columns = [
+        fits.Column("TARGETID", "K", array=ids),
+        fits.Column("SURVEY", "7A", array=np.array(["main"] * 7)),
+        fits.Column("PROGRAM", "6A", array=np.array(["bright", "dark", "bright", "dark", "dark", "dark", "bright"])),
+        fits.Column("Z", "D", array=z),
+        fits.Column("ZERR", "D", array=np.array([1e-5, 5e-5, 2e-5, 1e-4, 3e-5, 1e-4, 0.0])),
+        fits.Column("ZWARN", "K", array=np.array([0, 0, 0, 0, 4, 0, 0])),
+        fits.Column("SPECTYPE", "6A", array=np.array(["GALAXY"] * 5 + ["QSO", "GALAXY"])),
+        fits.Column("OBJTYPE", "3A", array=np.array(["TGT", "TGT", "TGT", "SKY", "TGT", "TGT", "TGT"])),
+        fits.Column("COADD_FIBERSTATUS", "J", array=np.zeros(7, np.int32)),
+        fits.Column("ZCAT_NSPEC", "I", array=np.array([1, 2, 2, 1, 1, 1, 1])),
+        fits.Column("ZCAT_PRIMARY", "L", array=np.array([True, False, True, True, True, True, True])),
+        *(fits.Column(f"TARGET_{name}", "D", array=np.arange(7.0)) for name in ("RA", "DEC")),
+    ]
+    for band in ("G", "R", "Z", "W1", "W2"):
+        columns.append(fits.Column(f"FLUX_{band}", "E", array=np.full(7, 10.0)))
+        columns.append(fits.Column(f"FLUX_IVAR_{band}", "E", array=np.full(7, 4.0)))
+    (tmp_path / "desi_zall").mkdir()
+    table = fits.BinTableHDU.from_columns(columns, name="ZCATALOG")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "desi_zall" / "zall-pix-iron.fits")
+    survey, report = imported("desi_zall", tmp_path)
+    np.testing.assert_array_equal(survey.target_id, [FIRST_ID, FIRST_ID + 3, FIRST_ID + 4])
+    np.testing.assert_array_equal(survey.catalogue["z"], [0.12, 0.25, 0.3])
+    np.testing.assert_array_equal(survey.catalogue["z_err"], [2e-5, np.nan, 1e-5])
+    assert survey.catalogue["mag_W1"].to_numpy() == pytest.approx(20.0, abs=1e-12)
+    assert report.sources[0].dropped == {
+        "keep = TARGETID > 0": 1, "keep = ZWARN == 0": 1, "keep = SPECTYPE == 'GALAXY'": 1, "keep = ZCAT_PRIMARY": 1
+    }  # fmt: skip
+
+
 def test_tractor_rows_become_magnitudes_corrected_for_dust(tmp_path: Path) -> None:
     flux, ivar, share = (
         np.array([10.0, 100.0, -1.0, 5.0]),
