@@ -50,7 +50,6 @@ _PROBES = {
 
 
 _PROTOCOLS: dict[str, type] = {"encoder": Encoder, "supervised": SupervisedModel, "reference": ReferenceModel}
-_FLAVOUR, _NAMES = "south", ("z", "log10_mstar", "t_age_gyr")  # for models that know the simulator
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,11 @@ class _Trial:
             mock.galaxies(card, n, seed) for n, seed in ((_N_TRAIN, 1), (_N_VALIDATION, 2), (_N_TEST, 3))
         )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The targets that a reference is asked for."""
+        return mock.KNOWN[self.card.knows][1]
+
     def build(self) -> Any:
         return resolve(self.card.factory)(**self.options)
 
@@ -122,7 +126,7 @@ class _Trial:
         elif self.card.kind == "encoder":
             model.fit(self.train, seed=seed)
         elif self.card.kind == "reference":
-            model.prepare(_FLAVOUR, seed=seed)
+            model.prepare(mock.KNOWN[self.card.knows][0], seed=seed)
         else:
             target, held_out = (
                 mock.targets(n, n_targets, label_seed + number) for number, n in enumerate((_N_TRAIN, _N_VALIDATION))
@@ -137,7 +141,7 @@ class _Trial:
     def output(self, model: Any, rows: InputArray | None = None) -> NDArray:
         galaxies = self.test if rows is None else rows
         if self.card.kind == "reference":
-            return model.predict(galaxies, _NAMES, seed=0)
+            return model.predict(galaxies, self.names, seed=0)
         return (model.embed if self.card.kind == "encoder" else model.predict)(galaxies)
 
 
@@ -209,12 +213,12 @@ def _prediction_shape(trial: _Trial) -> str:
 
 
 def _reference_shape(trial: _Trial) -> str:
-    draws, ess = trial.model.draw(trial.test, _NAMES, n_draws=20, seed=0)
-    wanted = (20, _N_TEST, len(_NAMES))
+    draws, ess = trial.model.draw(trial.test, trial.names, n_draws=20, seed=0)
+    wanted = (20, _N_TEST, len(trial.names))
     _require(draws.shape == wanted, f"draws have shape {draws.shape}: must be {wanted}")
     _require_finite(draws, "draws")
     _require(ess.shape == (_N_TEST,) and bool((ess > 0).all()), "effective sample sizes: must be (n,) above 0")
-    return _require_table(trial.output(trial.model), _N_TEST, "posterior means", np.float64, len(_NAMES))
+    return _require_table(trial.output(trial.model), _N_TEST, "posterior means", np.float64, len(trial.names))
 
 
 def _classes(trial: _Trial) -> str:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from benchmark.protocols import (
     Encoder,
+    ExactModel,
     InputArray,
     PosteriorHead,
     Progress,
@@ -23,7 +24,9 @@ from benchmark.protocols import (
 )
 
 __all__ = [
+    "SIMULATOR",
     "Encoder",
+    "ExactModel",
     "Finding",
     "GalaxybenchError",
     "HeadCard",
@@ -56,6 +59,9 @@ Split = Literal["train", "validation", "test", "unlabelled"]
 ImageUnit = Literal["display", "flux"]
 Labels = Literal["targets", "votes", "classes"]
 Probe = Literal["knn", "linear", "mlp", "flow", "supervised", "reference"]
+
+SIMULATOR = "benchmark.simulator:build_survey"
+"""What builds the simulated surveys, as their cards name it."""
 
 
 class GalaxybenchError(Exception):
@@ -143,6 +149,7 @@ class ModelCard:
     probes : the probes that apply.
     summary : one line.
     revision : raised whenever the numbers of the model may move; enters every key.
+    knows : of a ``reference``: the ``build`` of those surveys whose posterior it knows, as their cards name it.
     classifies : a supervised model whose factory also takes ``n_classes``, see `Regressor`.
     fitted : the encoder learns from training and unlabelled galaxies (False: no ``train`` cell).
     images : what a model that reads images is given: colours stretched to [0, 1] (``display``), or nanomaggies
@@ -164,6 +171,7 @@ class ModelCard:
     revision: int = 1
     fitted: bool = False
     classifies: bool = False
+    knows: str = SIMULATOR
     images: ImageUnit = "display"
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -257,12 +265,15 @@ class SurveyCard:
     Attributes
     ----------
     build : ``"module:attribute"`` of a function ``(folder, n_galaxies=, seed=, progress=, **options)``.
-    targets : ``"module:attribute"`` of its targets, a tuple of `Target`.
+    targets : ``"module:attribute"`` of its targets, a tuple of `Target`, or of a function that gives them for
+        ``**options``.
     modalities : what it holds.
     seconds_per_galaxy : rough building time on one core, for plans.
     votes : ``"module:attribute"`` of its questions and answers, as `SurveyInfo.votes`; None without votes.
     version : raised whenever its galaxies change.
     options : what ``build`` is called with besides.
+    members : names of the surveys that this one stands for; a run takes them one after another, and it is not built
+        itself. Empty for a survey.
     """
 
     name: str
@@ -276,3 +287,4 @@ class SurveyCard:
     options: Mapping[str, object] = field(default_factory=dict)
     licence: str = "BSD-3-Clause"
     references: tuple[Reference, ...] = ()
+    members: tuple[str, ...] = ()

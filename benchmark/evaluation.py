@@ -33,6 +33,7 @@ __all__ = [
     "pending_cells",
     "plan_foreign",
     "survey_facts",
+    "surveys_of",
 ]
 
 
@@ -58,8 +59,12 @@ class Execution:
 
 @dataclass
 class RunSummary:
-    """What a run came to: names of cells by how they ended, and the reasons of those that did not end well."""
+    """What a run came to: names of cells by how they ended, and the reasons of those that did not end well.
 
+    ``asked`` are all cells and gaps of its board, cached ones too.
+    """
+
+    asked: list[str] = field(default_factory=list)
     cached: list[str] = field(default_factory=list)
     ended: dict[str, list[str]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -77,7 +82,6 @@ class RunSummary:
 
 
 _OWN = ("supervised", "reference")  # what models give by themselves; no head stands for it
-_SIMULATOR = "benchmark.simulator:build_survey"
 
 Listener = Callable[[Started | Advanced | Outcome], None]
 
@@ -103,6 +107,14 @@ def named_survey_folder(card: SurveyCard, n_galaxies: int, seed: int = 0) -> Pat
     return Path("surveys") / f"{card.name}-v{card.version}-n{n_galaxies}-seed{seed}"
 
 
+def surveys_of(name: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a set of surveys and its members; of anything else an empty name and what was given."""
+    sets = {card.name.lower(): card for card in SURVEYS if card.members}
+    if name.lower() not in sets or (Path(name) / "survey.toml").is_file():
+        return "", (name,)
+    return sets[name.lower()].name, sets[name.lower()].members
+
+
 def find_survey(name: str, preset: str, n_galaxies: int | None = None) -> tuple[Path, SurveyCard | None, int]:
     """Where a survey lies or will be built: its folder, its card if it is to be built, and its size then.
 
@@ -120,6 +132,8 @@ def find_survey(name: str, preset: str, n_galaxies: int | None = None) -> tuple[
     if folder.is_dir() or "/" in name:
         raise UsageError(f"--survey {name}: no survey.toml there; give a survey folder or one of {_names(SURVEYS)}")
     card = SURVEYS[name]
+    if card.members:
+        raise UsageError(f"--survey {name}: stands for several surveys; name one of {', '.join(card.members)}")
     size = n_galaxies if n_galaxies is not None else PRESETS[preset].n_galaxies
     place = named_survey_folder(card, size)
     return place, None if (place / "survey.toml").is_file() else card, size
@@ -139,26 +153,27 @@ def open_survey(name: str, preset: str, n_galaxies: int | None = None, progress:
 def foreseen_facts(card: SurveyCard, n_galaxies: int) -> SurveyFacts:
     """Facts of a named survey that is not built yet, for a plan of what would be done."""
     votes = resolve(card.votes) if card.votes else {}
-    targets = resolve(card.targets)
-    flavour = _flavour(card.name, card.version)
-    return SurveyFacts(card.name, card.version, "", card.modalities, targets, n_galaxies, votes, flavour)
+    found = resolve(card.targets)
+    targets = found(**card.options) if callable(found) else found
+    flavour, builder = _origin(card.name, card.version)
+    known = card.name, card.version, "", card.modalities, targets, n_galaxies, votes, flavour
+    return SurveyFacts(*known, builder=builder)
 
 
 def survey_facts(survey: Survey) -> SurveyFacts:
     """What a plan needs to know of a survey."""
     info, targets = survey.info, survey.numeric_targets
-    flavour = _flavour(info.name, info.version) if info.simulated else ""
-    return SurveyFacts(
-        info.name, info.version, survey.digest, survey.modalities, targets, survey.n_galaxies, info.votes, flavour
-    )
+    flavour, builder = _origin(info.name, info.version) if info.simulated else ("", "")
+    known = info.name, info.version, survey.digest, survey.modalities, targets, survey.n_galaxies, info.votes, flavour
+    return SurveyFacts(*known, builder=builder)
 
 
-def _flavour(name: str, version: str) -> str:
-    """The flavour in which this version of the simulator builds surveys of a name; empty for other surveys."""
+def _origin(name: str, version: str) -> tuple[str, str]:
+    """The flavour in which this version of a builder makes surveys of a name, and the builder; empty for others."""
     for card in SURVEYS:
-        if (card.name, card.version, card.build) == (name, version, _SIMULATOR):
-            return str(card.options.get("flavour", "south"))
-    return ""
+        if (card.name, card.version) == (name, version) and not card.members:
+            return str(card.options.get("flavour", "south")), card.build
+    return "", ""
 
 
 def plan_foreign(
@@ -201,14 +216,24 @@ def pending_cells(plan: Plan, store: Store, force: bool = False) -> list[Cell]:
 
 
 def execute(
-    plan: Plan, store: Store, survey: Survey, execution: Execution, listener: Listener | None = None
+    plan: Plan,
+    store: Store,
+    survey: Survey,
+    execution: Execution,
+    listener: Listener | None = None,
+    earlier: RunSummary | None = None,
 ) -> RunSummary:
-    """Run the pending cells of a plan; every cell that ends leaves a record, whatever its end."""
+    """Run the pending cells of a plan; every cell that ends leaves a record, whatever its end.
+
+    ``earlier`` is what the same run did on other surveys; it is added to.
+    """
     store.prepare()
-    absent = [_record_absent(entry, plan, store) for entry in plan.not_applicable]
-    store.write_last_run([*absent, *(cell.name for cell in plan.cells)])
+    summary = earlier or RunSummary()
+    summary.asked += [_record_absent(entry, plan, store) for entry in plan.not_applicable]
+    summary.asked += [cell.name for cell in plan.cells]
+    store.write_last_run(summary.asked)
     pending = pending_cells(plan, store, execution.force)
-    summary = RunSummary(cached=[cell.name for cell in plan.cells if cell not in pending])
+    summary.cached += [cell.name for cell in plan.cells if cell not in pending]
     cells = {cell.name: _cell_payload(cell, plan.survey) for cell in pending}
     deadline = None if execution.budget_s is None else time.monotonic() + execution.budget_s
     events = run_jobs(
@@ -253,7 +278,7 @@ def evaluate(
     Parameters
     ----------
     models : ``"all"``, a name or several; models registered in this process too where ``n_workers`` is 0.
-    survey : a named survey or a survey folder.
+    survey : a named survey, a set of them, or a survey folder.
     tasks, probes : names; None for all that apply.
     config : preset, recipe, seeds and options.
     out : results store, by default ``runs/SURVEY-PRESET``.
@@ -265,11 +290,15 @@ def evaluate(
     records : as `load_records` gives them; a failed cell is a record with its reason, not an exception.
     """
     config = config or RunConfig()
-    opened = open_survey(str(survey), config.preset, n_galaxies)
     cards, task_cards, heads, own = choose([models] if isinstance(models, str) else models, tasks, probes)
-    plan = plan_models(survey_facts(opened), cards, task_cards, heads, config, supervised=own, sources=PLUGIN_SOURCES)
-    store = Store(Path(out) if out else store_folder(opened.info.name, config.preset))
-    execute(plan, store, opened, Execution(n_workers=n_workers))
+    title, names = surveys_of(str(survey))
+    summary = RunSummary()
+    for name in names:
+        opened = open_survey(name, config.preset, n_galaxies)
+        facts = survey_facts(opened)
+        plan = plan_models(facts, cards, task_cards, heads, config, supervised=own, sources=PLUGIN_SOURCES)
+        store = Store(Path(out) if out else store_folder(title or facts.name, config.preset))
+        execute(plan, store, opened, Execution(n_workers=n_workers), earlier=summary)
     return load_records(store.folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.contracts import Labels, Modality, Target
+from benchmark.contracts import SIMULATOR, Labels, Modality, Target
 
 __all__ = ["SurveyFacts", "class_columns", "target_of"]
 
@@ -14,8 +14,8 @@ __all__ = ["SurveyFacts", "class_columns", "target_of"]
 class SurveyFacts:
     """What a plan needs to know of a survey.
 
-    ``digest`` is empty for a survey that is not built yet; ``flavour`` is that of this version of the simulator by
-    which it was made, empty for all others.
+    ``digest`` is empty for a survey that is not built yet; ``flavour`` is that in which this version of ``builder``
+    made it, empty for surveys that came otherwise.
     """
 
     name: str
@@ -26,6 +26,7 @@ class SurveyFacts:
     n_galaxies: int
     votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flavour: str = ""
+    builder: str = SIMULATOR
 
     def labels(self, kind: Labels) -> tuple[Target, ...]:
         """What a probe can learn: quantities; or a column ``<question>_<answer>`` for every answer of the votes; or a

@@ -8,10 +8,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.contracts import InputArray, ModelCard, UsageError
+from benchmark.contracts import SIMULATOR, InputArray, ModelCard, UsageError
 from benchmark.data.views import ImageView, PhotometryView, SpectrumView
 
-__all__ = ["N_CLASSES", "class_columns", "galaxies", "image_view", "spectrum_view", "targets"]
+__all__ = ["KNOWN", "N_CLASSES", "class_columns", "galaxies", "image_view", "spectrum_view", "targets"]
+
+KNOWN = {
+    SIMULATOR: ("south", ("z", "log10_mstar", "t_age_gyr")),
+    "benchmark.analytic:build_survey": ("gaussian3", ("theta1", "theta2", "theta3")),
+}
+"""What builds surveys -> a flavour with three bands, and three targets: for models that know such surveys."""
 
 N_CLASSES = (2, 3)
 """Classes of the two targets of `class_columns`."""
@@ -30,7 +36,8 @@ def galaxies(card: ModelCard, n: int, seed: int) -> InputArray:
     rng = np.random.default_rng([seed, n])
     if card.modality == "photometry":
         magnitudes = rng.normal((20.0, 19.0, 18.5), (1.5, 1.2, 1.1), (n, 3)).astype(np.float32)
-        magnitudes[rng.random(magnitudes.shape) < 0.1] = np.nan
+        if card.knows == SIMULATOR:  # analytic problems have no gaps
+            magnitudes[rng.random(magnitudes.shape) < 0.1] = np.nan
         return PhotometryView(magnitudes)
     if card.modality == "image":
         return image_view(rng.random((n, 3, 64, 64), dtype=np.float32))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmark.config import N_RESAMPLES, PRESETS, RunConfig
-from benchmark.contracts import HeadCard, Labels, ModelCard, Probe, TaskCard
+from benchmark.contracts import SIMULATOR, HeadCard, Labels, ModelCard, Probe, TaskCard
 from benchmark.facts import SurveyFacts
 from benchmark.models import Checkpoint, model_facts, resolved_options
 from benchmark.registry import METRICS, MODELS
@@ -22,7 +22,7 @@ __all__ = ["Cell", "ForeignFile", "NotApplicable", "Plan", "SurveyFacts", "plan_
 
 CellKind = Literal["train", "embed", "predict", "score"]
 
-_REFERENCE_SECONDS = 35.0  # for the 10^6 candidates of a pool
+_REFERENCE_SECONDS = {SIMULATOR: 35.0}  # for the 10^6 candidates of a pool
 _ENCODER_SEED = 0  # an encoder is one model whatever the probe's seed: --seed and --seeds vary probes
 
 
@@ -211,7 +211,7 @@ def _reference_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any], p
     """What a model gives that knows the simulator, after the cell that prepares it."""
     labels = {"model": card.name, "modality": card.modality}
     flavour = {"model": facts, "seed": _ENCODER_SEED, "flavour": builder.survey.flavour}
-    prepared = builder.add("train", flavour, labels, (), _REFERENCE_SECONDS)
+    prepared = builder.add("train", flavour, labels, (), _REFERENCE_SECONDS.get(card.knows, 1.0))
     known = builder.survey.labels("targets")
     names = [target.name for target in known if produces == "predictions" or target.joint]
     settings = {"model": facts, "targets": names, "produces": produces, "n_labels": None, "seed": seed}
@@ -343,8 +343,10 @@ def _lacking(card: ModelCard, survey: SurveyFacts) -> str:
     parts = () if card.modality == "none" else card.modality.split("+")
     if absent := " and ".join(part for part in parts if part not in survey.modalities):
         return f"has no {absent}"
-    if card.kind == "reference" and not survey.flavour:
-        return "was not made by this version of the simulator, which alone knows its prior and errors"
+    if card.kind == "reference" and not (survey.flavour and survey.builder == card.knows):
+        if card.knows == SIMULATOR:
+            return "was not made by this version of the simulator, which alone knows its prior and errors"
+        return f"is none of those whose posterior {card.name} knows"
     return ""
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Encoder",
+    "ExactModel",
     "InputArray",
     "PosteriorHead",
     "Progress",
@@ -136,7 +137,7 @@ class ReferenceModel(Protocol):
     """A posterior that follows from how a survey was simulated; no galaxy of the survey teaches it anything."""
 
     def prepare(self, flavour: str, *, seed: int) -> None:
-        """Make whatever is needed for surveys of a flavour of the simulator."""
+        """Make whatever is needed for surveys of a flavour of what builds them."""
         ...
 
     def state(self) -> dict[str, NDArray]:
@@ -159,6 +160,15 @@ class ReferenceModel(Protocol):
 
     def facts(self) -> dict[str, object]:
         """What a record says of it."""
+        ...
+
+
+@runtime_checkable
+class ExactModel(ReferenceModel, Protocol):
+    """A reference whose density can be written down."""
+
+    def log_prob(self, inputs: InputArray, names: Sequence[str], target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log density (n,) of the targets (n, t) of these names, nats in their units."""
         ...
 
 

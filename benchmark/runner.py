@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior, Predictions, read_embedding, write_embedding
-from benchmark.contracts import GalaxybenchError, InputArray, Score, TooFewGalaxies, TrainedEncoder
+from benchmark.contracts import ExactModel, GalaxybenchError, InputArray, Score, TooFewGalaxies, TrainedEncoder
 from benchmark.data import Survey, foreign, load_survey
 from benchmark.data.classes import one_hot
 from benchmark.data.votes import vote_shares
@@ -220,6 +220,10 @@ def _consult(
     if settings["produces"] == "posterior":
         draws, ess = model.draw(seen, names, n_draws=settings["n_draws"], seed=settings["seed"])
         result = {"draws": draws, "ess": ess}
+        if isinstance(model, ExactModel):
+            spread = survey.target(names, survey.rows("train")).std(axis=0)
+            result["member_log_prob"] = model.log_prob(seen, names, survey.target(names, test))[None]
+            result["log_jacobian"] = float(np.log(spread).sum())
     else:
         result = model.predict(seen, names, seed=settings["seed"])
     return result, {"n_labels": None, "details": model.facts()}

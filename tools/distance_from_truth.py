@@ -2,7 +2,7 @@
 
     python tools/distance_from_truth.py --problems gaussian5,banana --recipes default,coupling
     python tools/distance_from_truth.py --problems two-moons,slcp,gaussian-mixture --recipes default --n 10000 \\
-        --seeds 3 --c2st-draws 10000 --limits --peer
+        --seeds 3 --c2st-draws 5000 --limits --peer
 
 A line is one fit: the gap is mean log p(truth) - log q(truth), paired over fresh galaxies, with its 95 % interval; C2ST
 is the mean over galaxies that no fit has seen. ``--peer`` adds sbi's NPE (neural spline flow, its defaults), where the
@@ -113,7 +113,7 @@ def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             recipes += ["nsf"]
     for name in options.problems.split(","):
         for recipe in recipes:
-            for seed in range(options.seeds):
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
                 yield measure(find_problem(name), recipe, seed, options)
 
 
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--recipes", default="default,coupling", help="of posteriors.FlowEnsembleConfig")
     parser.add_argument("--n", type=int, default=20_000, help="simulations to learn from, validation included")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--fresh", type=int, default=100_000, help="galaxies of the gap")
     parser.add_argument("--c2st-draws", type=int, default=1_000, help="0: no C2ST")
     parser.add_argument("--c2st-galaxies", type=int, default=10)

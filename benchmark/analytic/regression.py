@@ -10,6 +10,9 @@ from benchmark.analytic.problem import LOG_2_PI, Array, Problem
 __all__ = ["Banana", "Heteroscedastic", "LinearGaussian", "TwoModes"]
 
 
+_COUNTS = ("one target", *(f"{n} targets" for n in ("two", "three", "four", "five", "six", "seven", "eight")))
+
+
 class _Conditional(Problem):
     """Standard normal inputs; a galaxy's target is one draw of the exact posterior."""
 
@@ -40,8 +43,8 @@ class LinearGaussian(_Conditional):
     def __init__(self, n_targets: int, rho: float = 0.0) -> None:
         self.n_targets, self.rho = n_targets, rho
         self.name = f"{'correlated' if rho else 'gaussian'}{n_targets}"
-        noise = f"correlated noise (rho = {rho:g})" if rho else "independent noise"
-        self.summary = f"{n_targets} targets linear in three inputs, Gaussian, {noise}"
+        noise = f"Gaussian noise with correlations of {rho:g}" if rho else "independent Gaussian noise"
+        self.summary = f"{_COUNTS[n_targets - 1]} linear in three inputs, {noise}"
         index = np.arange(n_targets)
         self.weights = np.random.default_rng(7).normal(size=(self.n_inputs, 8))[:, :n_targets]
         self.factor = np.linalg.cholesky(rho ** np.abs(index[:, None] - index)) if rho else np.eye(n_targets)

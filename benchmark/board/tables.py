@@ -13,6 +13,7 @@ __all__ = ["BoardTable", "board_notes", "board_tables", "format_number"]
 Row = Mapping[str, Any]
 Column = tuple[str, str]  # metric, target
 
+_ITS_SURVEY = "{survey}"
 _GROUP = ("survey", "preset", "recipe", "task")
 
 
@@ -46,14 +47,23 @@ def board_tables(rows: Sequence[Row], n_columns: int = 1_000) -> list[BoardTable
 
 
 def board_notes(rows: Sequence[Row]) -> list[str]:
-    """What is not on the board, and why; rows of one model with one reason are one line."""
-    reasons: dict[tuple[str, str, str], list[str]] = {}
+    """What is not on the board, and why; rows of one model with one reason are one line, whatever their surveys."""
+    reasons: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
     for row in rows:
         if row["status"] != "done":
             who = row["model"] if row["probe"] is None else f"{row['model']} ({row['probe']})"
             what = "does not apply" if row["status"] == "skipped" and row["probe"] is None else row["status"]
-            reasons.setdefault((what, who, str(row["error"])), []).append(str(row["task"]))
-    return [f"{what}: {who}: {', '.join(tasks)}: {reason}" for (what, who, reason), tasks in sorted(reasons.items())]
+            reason = str(row["error"]).replace(f"survey '{row['survey']}'", _ITS_SURVEY)
+            tasks, surveys = reasons.setdefault((what, who, reason), ({}, {}))
+            tasks[str(row["task"])] = surveys[str(row["survey"])] = None
+    return [
+        f"{what}: {who}: {', '.join(tasks)}: {reason.replace(_ITS_SURVEY, _surveys(list(surveys)))}"
+        for (what, who, reason), (tasks, surveys) in sorted(reasons.items())
+    ]
+
+
+def _surveys(names: Sequence[str]) -> str:
+    return f"survey '{names[0]}'" if len(names) == 1 else f"each of {len(names)} surveys"
 
 
 def format_number(value: float | None) -> str:

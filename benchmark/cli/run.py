@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +26,9 @@ __all__ = ["config_of", "load_plugins", "parse_duration", "run", "summarise"]
 
 def run(
     models: Annotated[str, typer.Argument(metavar="all|MODEL[,MODEL...]", help="Models to run.")],
-    survey: Annotated[str, typer.Option(help="A named survey, built on first use, or a survey folder.")] = "simulated",
+    survey: Annotated[
+        str, typer.Option(help="A named survey (or a set of them), built on first use, or a survey folder.")
+    ] = "simulated",
     tasks: Annotated[str | None, typer.Option(metavar="TASK[,TASK...]", help="Default: all that apply.")] = None,
     probes: Annotated[str | None, typer.Option(metavar="PROBE[,PROBE...]", help="Default: all that apply.")] = None,
     preset: Annotated[str, typer.Option(help="Sizes and epochs: smoke, laptop or paper.")] = "laptop",
@@ -53,10 +57,8 @@ def run(
 
     What is done is kept: run again to go on, or to see the board.
     """
-    from benchmark.evaluation import Execution, choose, execute, find_survey, foreseen_facts, open_survey, survey_facts
+    from benchmark.evaluation import Execution, choose, surveys_of
     from benchmark.models import named_checkpoints
-    from benchmark.plan import plan_models
-    from benchmark.store import Store
 
     config = config_of(preset, recipe, seed, seeds, n_labels, inputs)
     sources = load_plugins(plugin or [])
@@ -69,26 +71,57 @@ def run(
     )
     cards, task_cards, heads, supervised = choose(_names(models) or [], _names(tasks), _names(probes))
     named_checkpoints(checkpoint or [], cards)  # a bad file ends here, before a survey is built
-    _, to_build, size = find_survey(survey, config.preset, n_galaxies)
-    if dry_run and to_build:
-        facts = foreseen_facts(to_build, size)
-    else:
-        with progress_bar("building the survey") as progress:
-            opened = open_survey(survey, config.preset, n_galaxies, progress)
-        facts = survey_facts(opened)
-    weights = named_checkpoints(checkpoint or [], cards, facts.digest)
-    plan = plan_models(
-        facts, cards, task_cards, heads, config, supervised=supervised, sources=sources, checkpoints=weights
-    )
-    store = Store(out or store_folder(facts.name, config.preset))
+    title, names = surveys_of(survey)
+
+    def plan_of(facts: Any) -> tuple[Plan, Store]:
+        from benchmark.plan import plan_models
+        from benchmark.store import Store
+
+        weights = named_checkpoints(checkpoint or [], cards, facts.digest)
+        plan = plan_models(
+            facts, cards, task_cards, heads, config, supervised=supervised, sources=sources, checkpoints=weights
+        )
+        return plan, Store(out or store_folder(title or facts.name, config.preset))
+
     if dry_run:
-        build_s = to_build.seconds_per_galaxy * size if to_build else 0.0
-        typer.echo(_plan_text(plan, store, execution, build_s, as_json))
+        texts = [_foreseen(name, config.preset, n_galaxies, plan_of, execution, as_json) for name in names]
+        typer.echo("[" + ",\n".join(texts) + "]" if as_json and title else "\n".join(texts))
         return 0
-    summary = execute_with_bar(plan, store, opened, execution, execute)
+    summary, store = _run_surveys(names, config.preset, n_galaxies, plan_of, execution)
     _print_board(store, as_json)
     summarise(summary, store)
     return 0 if summary.ok else 1
+
+
+def _foreseen(name: str, preset: str, n_galaxies: int | None, plan_of: Any, execution: Execution, as_json: bool) -> str:
+    """What would be done on one survey, which is not built for it."""
+    from benchmark.evaluation import find_survey, foreseen_facts, open_survey, survey_facts
+
+    _, to_build, size = find_survey(name, preset, n_galaxies)
+    facts = foreseen_facts(to_build, size) if to_build else survey_facts(open_survey(name, preset, n_galaxies))
+    build_s = to_build.seconds_per_galaxy * size if to_build else 0.0
+    plan, store = plan_of(facts)
+    return _plan_text(plan, store, execution, build_s, as_json)
+
+
+def _run_surveys(
+    names: Sequence[str], preset: str, n_galaxies: int | None, plan_of: Any, execution: Execution
+) -> tuple[RunSummary, Store]:
+    """One survey after another into one store; the budget is that of all together."""
+    from dataclasses import replace
+
+    from benchmark.evaluation import RunSummary, execute, open_survey, survey_facts
+
+    began, summary = time.monotonic(), RunSummary()
+    for name in names:
+        with progress_bar("building the survey") as progress:
+            opened = open_survey(name, preset, n_galaxies, progress)
+        plan, store = plan_of(survey_facts(opened))
+        if execution.budget_s is not None:
+            execution = replace(execution, budget_s=max(execution.budget_s - (time.monotonic() - began), 0.0))
+            began = time.monotonic()
+        execute_with_bar(plan, store, opened, execution, partial(execute, earlier=summary))
+    return summary, store
 
 
 def config_of(

@@ -22,13 +22,15 @@ def build(
     n: Annotated[int, typer.Option("--n", help="Number of galaxies.")] = 4_000,
     seed: Annotated[int, typer.Option(help="Seed of the survey.")] = 0,
 ) -> int:
-    """Build a simulated survey."""
+    """Build a simulated survey; of a set of surveys each in a folder of its own below."""
     from benchmark.registry import SURVEYS, resolve
 
-    card = SURVEYS[name]
-    with progress_bar(f"building {card.name}") as progress:
-        survey = resolve(card.build)(out, n_galaxies=n, seed=seed, progress=progress, **card.options)
-    say(f"{out}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
+    asked = SURVEYS[name]
+    for card in [SURVEYS[member] for member in asked.members] or [asked]:
+        folder = out / card.name if asked.members else out
+        with progress_bar(f"building {card.name}") as progress:
+            survey = resolve(card.build)(folder, n_galaxies=n, seed=seed, progress=progress, **card.options)
+        say(f"{folder}: {survey.n_galaxies} galaxies, digest {survey.digest[:12]}")
     return 0
 
 

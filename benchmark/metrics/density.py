@@ -41,8 +41,14 @@ METRICS = (
     MetricCard(
         "nll_gap",
         "lower",
-        "mean -log p(truth) of the marginal posterior less that of the reference, both by kernels from draws",
+        "mean -log p(truth) less that of the reference: exact and joint in validity; of one target at a time, both by "
+        "kernels from draws, in reference",
         unit="nat",
+    ),
+    MetricCard(
+        "c2st",
+        "lower",
+        "accuracy with which networks tell draws from exact ones, mean over some galaxies; 0.5: they cannot",
     ),
     MetricCard(
         "crps_gap", "lower", "continuous ranked probability score less that of the reference", unit="of the target"

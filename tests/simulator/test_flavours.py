@@ -69,7 +69,7 @@ def test_pixels_of_every_flavour_do_not_depend_on_company(
 
 @pytest.mark.parametrize("name", [name for name in FLAVOURS if name != "south"])
 def test_a_survey_of_every_flavour_is_built_from_its_card(tmp_path: Path, name: str) -> None:
-    card, flavour = next(card for card in SURVEYS if card.options["flavour"] == name), FLAVOURS[name]
+    card, flavour = next(card for card in SURVEYS if card.options.get("flavour") == name), FLAVOURS[name]
     built = resolve(card.build)(tmp_path / "one", n_galaxies=24, seed=2, **card.options)
     if name == "deep":  # workers are told of flavours in one way for all
         assert build_survey(tmp_path / "two", 24, 2, flavour=name, n_workers=2).digest == built.digest
