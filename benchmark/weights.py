@@ -50,7 +50,14 @@ def write_weights(path: Path, state: Mapping[str, NDArray], facts: Mapping[str, 
 
     arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
     metadata = {_MODEL: json.dumps(dict(facts), sort_keys=True)}
-    atomic_write(path, lambda temporary: save_file(arrays, temporary, metadata=metadata))
+
+    def save(temporary: Path) -> None:
+        temporary.touch()
+        permissions = temporary.stat().st_mode
+        save_file(arrays, temporary, metadata=metadata)  # which makes a file that nobody else may read
+        temporary.chmod(permissions)
+
+    atomic_write(path, save)
 
 
 def read_header(path: Path) -> WeightsHeader:

@@ -37,7 +37,7 @@ def _rich_bars() -> Any:
     return Bars(*columns, console=Console(stderr=True), transient=True)
 
 
-def progress_lines(label: str, step: float = 0.05) -> Progress:
+def progress_lines(label: str, step: float = 0.1) -> Progress:
     """A callable (done, total) that writes a line every ``step`` of the way."""
     told = 0.0
 

@@ -55,3 +55,8 @@ def test_weights_of_another_program_say_nothing_of_themselves(tmp_path: Path) ->
 
     save_file(STATE, tmp_path / "other.safetensors")
     assert read_header(tmp_path / "other.safetensors").facts == {}
+
+
+def test_a_file_of_weights_may_be_read_by_whoever_may_read_its_folder(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode
