@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.contracts import GalaxybenchError, Target
-from benchmark.data.schema import FORMAT, LOG_BASES, SPLITS, SurveyInfo
+from benchmark.data.schema import FORMAT, LOG_BASES, SPLITS, SurveyInfo, refuse_classes
 
 __all__ = ["INFO_FILE", "TARGET_TYPES", "parse_target", "read_info", "refuse_unknown_keys", "write_info"]
 
@@ -73,12 +73,7 @@ def parse_target(table: Mapping[str, Any], where: str) -> Target:
     if "classes" not in table:
         return Target(**{**table, **limits})
     classes = tuple(table["classes"])
-    named = all(isinstance(name, str) and name.strip() and "=" not in name for name in classes)
-    if not named or len(classes) < 2 or len(set(classes)) < len(classes) or "=" in table["name"]:
-        raise GalaxybenchError(
-            f"{where}: classes = {table['classes']}: must be two or more different names, for the numbers 0, 1, ... in "
-            "this order; neither they nor the target's name may hold '='"
-        )
+    refuse_classes(table["name"], classes, where)
     return Target(**{**table, "joint": False, "low": 0.0, "high": len(classes) - 1.0, "classes": classes})
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from benchmark.contracts import GalaxybenchError, Target
 
-__all__ = ["FORMAT", "LOG_BASES", "SPLITS", "SurveyInfo"]
+__all__ = ["FORMAT", "LOG_BASES", "SPLITS", "SurveyInfo", "refuse_classes"]
 
 FORMAT = 1
 SPLITS = ("train", "validation", "test", "unlabelled")
@@ -97,6 +97,8 @@ class SurveyInfo:
                 raise GalaxybenchError(
                     f"target name {target.name!r}: must not be empty or one of {', '.join(taken)}; rename it"
                 )
+            if target.classes:
+                refuse_classes(target.name, target.classes, f"target {target.name!r}")
         self._refuse_label_errors(taken)
         if self.photometry_unit not in PHOTOMETRY_UNITS:
             raise GalaxybenchError(
@@ -175,6 +177,22 @@ class SurveyInfo:
         """Of an array's file, or of its shards."""
         shards = sorted(name for name in self.files if re.fullmatch(rf"{stem}-\d{{5}}\.npy", name))
         return [self.files[name] for name in shards] or self.files.get(f"{stem}.npy")
+
+
+def refuse_classes(target: str, classes: tuple[object, ...], where: str) -> None:
+    """Raise where classes of a target are no names, or cannot be told apart in the columns ``<target>=<class>``.
+
+    Raises
+    ------
+    GalaxybenchError
+        If they are fewer than two, repeated, empty or no text, or they or the target have a '=' in their name.
+    """
+    named = all(isinstance(name, str) and name.strip() and "=" not in name for name in classes)
+    if not named or len(classes) < 2 or len(set(classes)) < len(classes) or "=" in target:
+        raise GalaxybenchError(
+            f"{where}: classes = {list(classes)}: must be two or more different names, for the numbers 0, 1, ... in "
+            "this order; neither they nor the target's name may hold '='"
+        )
 
 
 def _target_content(target: Target) -> dict[str, object]:

@@ -265,6 +265,8 @@ def test_classes_survive_the_survey_folder_and_wrong_ones_are_refused(tmp_path: 
     for classes in (["one"], ["a", "a"], ["a=b", "c"], [1, 2], ["", "b"]):
         with pytest.raises(GalaxybenchError, match="must be two or more different names"):
             parse_target({"name": "early", "classes": classes}, "here")
+        with pytest.raises(GalaxybenchError, match="must be two or more different names"):
+            SurveyInfo("other", "1", (Target("early", classes=tuple(classes)),))
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
