@@ -71,7 +71,7 @@ CARDS: tuple[ModelCard, ...] = (
         training_data="none: it knows the equations",
         notes=(
             "Not a competitor. It exists for the surveys analytic-* of this version only. Densities are exact (of slcp "
-            "to some .003 nat), draws independent; its predictions are means of 400 draws."
+            "to some .005 nat), draws independent; its predictions are means of 400 draws."
         ),
     ),
 )
