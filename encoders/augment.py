@@ -161,7 +161,14 @@ class Augmentation(nn.Module):
         self.register_buffer("bank_local", self._bank(local_size), persistent=False)
 
     def forward(self, flux_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Global (2 B, C, G, G) and local (n_local B, C, L, L) views; the first B rows are view 1 of every image."""
+        """Global (2 B, C, G, G) and local (n_local B, C, L, L) views; the first B rows are view 1 of every image.
+
+        Always in the precision of the images: faint galaxies are a few per cent of the sky's noise.
+        """
+        with torch.autocast(flux_BCHW.device.type, enabled=False):
+            return self._all_views(flux_BCHW, generator)
+
+    def _all_views(self, flux_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         parts = [
             self._views(flux_BCHW, self.global_size, probability, self.bank_global, generator, centred=False)
             for probability in self.probabilities[:2]

@@ -29,7 +29,7 @@ def koleo_loss(embedding_BD: Tensor) -> Tensor:
     unit_BD = F.normalize(embedding_BD if embedding_BD.dtype == torch.float64 else embedding_BD.float(), eps=_EPS)
     if len(unit_BD) < 2:
         return unit_BD.sum() * 0
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(unit_BD.device.type, enabled=False):
         product_BB = unit_BD @ unit_BD.T
         product_BB.fill_diagonal_(-2.0)
         nearest = product_BB.argmax(1)

@@ -9,7 +9,7 @@ _PROBES: tuple[Probe, ...] = ("knn", "linear", "mlp", "flow")
 _LOOK: Mapping[str, Mapping[str, object]] = {
     "smoke": {
         "image_side": 48, "field_side": 48, "global_crop": 36, "local_crop": 24, "patch_size": 12,
-        "dim": 48, "depth": 2, "n_heads": 3,
+        "dim": 48, "depth": 2, "n_heads": 3, "image_norm": "rgb_zscore",
     },
     "laptop": {
         "image_side": 76, "field_side": 48, "global_crop": 40, "local_crop": 24, "patch_size": 8,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ from encoders.koleo import koleo_loss
 from encoders.randomness import seeded_torch
 from encoders.stretch import asinh_rgb
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "dino.json").read_text())
+ROOT = Path(__file__).parents[2]
+GOLDEN = json.loads((ROOT / "tests" / "golden" / "dino.json").read_text())
 
 
 def wave(shape: tuple[int, ...], frequency: float, amplitude: float = 1.0, offset: float = 0.0) -> torch.Tensor:
@@ -183,3 +186,34 @@ def test_a_centre_takes_off_what_all_galaxies_share() -> None:
     centre.observe(logits[:0])  # a step in which nothing was masked
     centre.apply_observed()
     assert torch.equal(centre.centre, kept)
+
+
+_TWO_PROCESSES = """
+import sys, numpy as np, torch, torch.distributed as dist
+from encoders.dino_loss import TeacherCentre, sinkhorn_knopp
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+logits = torch.from_numpy(np.load(f"{folder}/logits.npy"))
+mine, centre = logits[:7] if rank == 0 else logits[7:], TeacherCentre(6).double()
+centre.observe(mine)
+centre.apply_observed()
+np.savez(f"{folder}/{rank}.npz", sinkhorn=sinkhorn_knopp(mine, 0.1), centre=centre.centre)
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_balance_their_prototypes_together(tmp_path: Path) -> None:
+    logits = np.random.default_rng(5).normal(size=(20, 6))
+    np.save(tmp_path / "logits.npy", logits)
+    line = [sys.executable, "-c", _TWO_PROCESSES]
+    running = [subprocess.Popen([*line, str(rank), str(tmp_path)], cwd=ROOT) for rank in range(2)]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    first, second = (np.load(tmp_path / f"{rank}.npz") for rank in range(2))
+    alone, whole = TeacherCentre(6).double(), torch.from_numpy(logits)
+    alone.observe(whole)
+    alone.apply_observed()
+    # float64 sums in another order
+    together = np.concatenate([first["sinkhorn"], second["sinkhorn"]])
+    np.testing.assert_allclose(together, sinkhorn_knopp(whole, 0.1), rtol=1e-10)
+    np.testing.assert_allclose(first["centre"], alone.centre, rtol=1e-10)
+    np.testing.assert_allclose(second["centre"], alone.centre, rtol=1e-10)
