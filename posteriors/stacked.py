@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from posteriors.context_product import context_product
 from posteriors.flows import ConditionalFlow
 from posteriors.stacked_layout import StackShape, pack, unpack
 from posteriors.stacked_splines import spline, spline_inverse
@@ -69,6 +70,10 @@ class FlowStack:
             name: piece.view(len(self), *size) for (name, size), piece in zip(self._sizes.items(), pieces, strict=True)
         }
 
+    def leaves(self) -> dict[str, Tensor]:
+        """The parameters by name as views to train: gradients of each need not be put together into a flat one."""
+        return {name: piece.requires_grad_() for name, piece in self.split(self.flat.detach()).items()}
+
     def select(self, flat: Tensor, members: Tensor) -> Tensor:
         """The part of a flat tensor that belongs to some members, in the order of ``members``."""
         return torch.cat([piece[members].flatten() for piece in self.split(flat.detach()).values()])
@@ -86,15 +91,15 @@ class FlowStack:
         pieces = self.split(self.flat.detach() if flat is None else flat)
         unpack(flow, {name: piece[member] for name, piece in pieces.items()}, self._shape)
 
-    def log_prob(self, target: Tensor, context: Tensor, flat: Tensor | None = None) -> Tensor:
+    def log_prob(self, target: Tensor, context: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Log density (M, n) in nats of scaled targets.
 
         Parameters
         ----------
         target, context : (n, t) and (n, k), the same for all members, or (M, n, t) and (M, n, k).
-        flat : parameters to use instead of ``self.flat``, e.g. their running average.
+        weights : parameters to use instead of those of ``self.flat``, e.g. their running average, as `split` gives them.
         """
-        weights = self.split(self.flat if flat is None else flat)
+        weights = self.split(self.flat) if weights is None else weights
         encoded = self._encode(context, weights)
         values = target.mT.expand(len(self), -1, -1)
         log_prob: Tensor | float = 0.0
@@ -144,7 +149,8 @@ class FlowStack:
         if context.dim() == 3:
             encoded = torch.baddbmm(bias, weight, context.mT)
         else:
-            encoded = torch.addmm(bias.flatten(0, 1), weight.flatten(0, 1), context.T).view(len(self), -1, len(context))
+            rows = context_product(weight.flatten(0, 1), bias.flatten(0, 1), context)
+            encoded = rows.view(len(self), -1, len(context))
         return encoded.split(self._shape.encoded_rows, dim=1)
 
     def _affine(self, encoded: Sequence[Tensor], weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -59,15 +59,18 @@ class _StackTraining:
         self.held = list(self.running)  # members of the stack: those, and a few that have stopped
         self._use(FlowStack(flows))
 
-    def _use(self, stack: FlowStack, moments: dict[str, Tensor] | None = None, averaged: Tensor | None = None) -> None:
+    def _use(self, stack: FlowStack, moments: dict[str, dict[str, Tensor]] | None = None, averaged: Tensor | None = None) -> None:
         self.stack = stack
-        stack.flat.requires_grad_()
         self.averaged = averaged
+        self.weights = stack.leaves()
         self.optimiser = torch.optim.AdamW(
-            [stack.flat], lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+            list(self.weights.values()),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=True,
         )
-        if moments is not None:
-            self.optimiser.state[stack.flat] = moments
+        for name, state in (moments or {}).items():
+            self.optimiser.state[self.weights[name]] = state
 
     def run(self, on_epoch: Callable[[int], None]) -> list[TrainedMember | Diverged]:
         step = 0
@@ -96,7 +99,7 @@ class _StackTraining:
     def _step(self, batch: Tensor) -> Tensor:
         """One step of every member; their losses (M,)."""
         batch = batch.to(self.train.target.device)
-        losses = -self.stack.log_prob(self.train.target[batch], self.train.context[batch]).mean(1)
+        losses = -self.stack.log_prob(self.train.target[batch], self.train.context[batch], self.weights).mean(1)
         self.optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()
         self.optimiser.step()
@@ -114,15 +117,16 @@ class _StackTraining:
     @property
     def _offered(self) -> Tensor:
         """The weights that an epoch offers for keeping."""
-        return self.stack.flat.detach() if self.averaged is None else self.averaged
+        return self.stack.flat if self.averaged is None else self.averaged
 
     @torch.no_grad()
     def _judge(self, epoch: int, finite: list[bool]) -> None:
         """Validation losses of all members in one pass; the better ones' weights are copied into their flows."""
         size = max(1, _CHUNK // len(self.held))
         total: Tensor | float = 0.0
+        offered = self.stack.split(self._offered)
         for target, context in zip(self.validation.target.split(size), self.validation.context.split(size)):
-            total = total - self.stack.log_prob(target, context, self._offered).double().sum(1)
+            total = total - self.stack.log_prob(target, context, offered).double().sum(1)
         for place, nll in enumerate((torch.as_tensor(total) / len(self.validation)).tolist()):
             member = self.held[place]
             if member not in self.running:
@@ -145,10 +149,12 @@ class _StackTraining:
             return
         places = [self.held.index(member) for member in self.running]
         index = torch.tensor(places, device=self.stack.flat.device)
-        old = self.optimiser.state[self.stack.flat]
-        moments = {name: self.stack.select(old[name], index) for name in ("exp_avg", "exp_avg_sq")}
+        moments = {
+            name: {key: value if key == "step" else value[index] for key, value in self.optimiser.state[piece].items()}
+            for name, piece in self.weights.items()
+        }
         averaged = None if self.averaged is None else self.stack.select(self.averaged, index)
-        self._use(self.stack.subset(places), {"step": old["step"], **moments}, averaged)
+        self._use(self.stack.subset(places), moments, averaged)
         self.held = list(self.running)
 
     def _outcome(self, member: int) -> TrainedMember | Diverged:

@@ -62,13 +62,13 @@ def test_a_step_beside_nflows_member_after_member(benchmark) -> None:
     rows = torch.arange(128)
     with torch.random.fork_rng(devices=[]):
         stack = FlowStack([make_flow(COUPLING, 5, 512) for _ in range(MEMBERS)])
-    stack.flat.requires_grad_()
-    optimiser = torch.optim.AdamW([stack.flat], lr=2e-3, weight_decay=0.0, fused=True)
+    weights = stack.leaves()
+    optimiser = torch.optim.AdamW(list(weights.values()), lr=2e-3, weight_decay=0.0, fused=True)
     flows = [make_nflows(512, seed) for seed in range(MEMBERS)]
     optimisers = [torch.optim.AdamW(flow.parameters(), lr=2e-3, weight_decay=0.0, fused=True) for flow in flows]
 
     def ours() -> None:
-        loss = -stack.log_prob(train.target[rows], train.context[rows]).mean(1).sum()
+        loss = -stack.log_prob(train.target[rows], train.context[rows], weights).mean(1).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
