@@ -155,12 +155,10 @@ class _Table(Generic[Key]):
             products.append(product)
             for key, (score, ordered, cells) in self._orders.items():
                 parts[key].append(score.factor * ordered.evaluate(weights, product[cells].T))
-        sums = np.concatenate(products, axis=1)
-        total = sums[self._total].astype(np.float64)
+        columns = self._restore(np.concatenate(products, axis=1))
         result = {key: np.concatenate(part) for key, part in parts.items()}
         for key, (moment, places, count) in self._moments.items():
-            counts = np.rint(self._restore(sums, [count], total)[:, 0])
-            result[key] = moment.combine(self._restore(sums, places, total), counts)
+            result[key] = moment.combine(columns[places].T, np.rint(columns[count]))
         return result
 
     def _place(self, column: Floats, as_it_is: bool = False) -> int:
@@ -176,9 +174,15 @@ class _Table(Generic[Key]):
             self._size.append(size)
         return self._known[name]
 
-    def _restore(self, sums: Weights, places: list[int], total: Floats) -> Floats:
-        mean, size = np.array(self._mean)[places], np.array(self._size)[places]
-        return (sums[places].astype(np.float64) * size[:, None] + mean[:, None] * total).T
+    def _restore(self, sums: Weights) -> Floats:
+        """Sums (columns, B) of the statistics as they were, in float64."""
+        restored = sums.astype(np.float64)
+        total = restored[self._total].copy()
+        restored *= np.array(self._size)[:, None]
+        for row, mean in zip(restored, self._mean, strict=True):
+            if mean:
+                row += mean * total
+        return restored
 
 
 def _check_scores(bound: Mapping[Key, BoundMoment | BoundOrder], derived: Mapping[Key, DerivedScore], n: int) -> None:

@@ -55,18 +55,26 @@ def weight_chunks(n: int, n_resamples: int, seed: int) -> Iterator[tuple[int, We
     n_rows = min(max(_LEAST_ROWS, _CHUNK_VALUES // n), n_resamples)
     pairs, rare = _tables(max(0.0, 1 - _SHORTFALL / math.sqrt(n)))
     weights = np.empty((n_rows, n), dtype=np.float32)
+    counts = np.empty(-(-n_rows * n // 8) * 4, dtype=np.uint16)  # a buffer: new memory costs as much as the look-up
     for start in range(0, n_resamples, n_rows):
-        _fill(weights, pairs, rare, rng)
+        _fill(weights, counts, pairs, rare, rng)
         yield start, weights[: n_resamples - start]
 
 
-def _fill(weights: Weights, pairs: NDArray[np.uint16], rare: NDArray[np.float64], rng: np.random.Generator) -> None:
+def _fill(
+    weights: Weights,
+    two_counts: NDArray[np.uint16],
+    pairs: NDArray[np.uint16],
+    rare: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> None:
     n_rows, n = weights.shape
     flat = weights.reshape(-1)
     words = rng.integers(0, 2**64 - 1, size=-(-flat.size // 8), dtype=np.uint64, endpoint=True).astype(
         "<u8", copy=False
     )
-    counts = pairs.take(words.view("<u2"), mode="wrap").view(np.uint8)[: flat.size]  # every index is in range
+    pairs.take(words.view("<u2"), mode="wrap", out=two_counts)  # every index is in range
+    counts = two_counts.view(np.uint8)[: flat.size]
     flat[:] = counts
     undecided = np.flatnonzero(counts == _RARE)
     flat[undecided] = np.searchsorted(rare, rng.random(undecided.size), side="right")
