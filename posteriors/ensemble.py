@@ -18,9 +18,9 @@ from posteriors.config import FlowEnsembleConfig
 from posteriors.draw_files import write_draws
 from posteriors.drawing import draw_blocks
 from posteriors.ensemble_file import read_ensemble, write_ensemble
-from posteriors.fitting import train_members
+from posteriors.fitting import train_members, with_weight_decay
 from posteriors.inputs import as_context, as_pair, check_ids
-from posteriors.limits import Limit, TargetLimits
+from posteriors.limits import Limit
 from posteriors.scaling import ContextScaling, TargetScaling
 from posteriors.summaries import climb_to_mode, quantiles_of
 from posteriors.training import Rows, TrainedMember
@@ -100,7 +100,7 @@ class FlowEnsemble:
         ids : (n,) unique integers or strings; rows are put in their order first, which makes the fit independent of
             the order in which they were given. None: they are put in the order of their values, which does the same.
         limits : for each target its hard limits (lower, upper), None for none: below and above the density is 0. The
-            flow sees log or logit of the distance to them; densities and draws stay in the target's units.
+            flow sees what `posteriors.limits.TargetLimits` makes of it; densities and draws stay in its units.
         device : where members are trained and evaluated, e.g. "cuda".
         progress : called with (epochs done, epochs at most) of all members.
 
@@ -125,13 +125,14 @@ class FlowEnsemble:
             held_context, held_target = as_pair(*validation, name="validation ")
             _check_same_columns(context_nc, held_context, "context")
             _check_same_columns(target_nt, held_target, "target")
-        target_scaling = TargetScaling.fit(target_nt, TargetLimits.of(limits, target_nt.shape[1]))
+        target_scaling = TargetScaling.fit(target_nt, limits)
         target_scaling.limits.check(held_target, "validation ")
         context_scaling = _fit_context(config, context_nc)
-        n_seen = [context_scaling.n_components] * config.members
+        n_seen = context_scaling.n_components
         scale = partial(_scaled_rows, config, context_scaling, target_scaling, device=torch.device(device))
         train, held = scale(context_nc, target_nt), scale(held_context, held_target)
-        members = train_members(config, n_seen, train, held, seed, progress)
+        config = with_weight_decay(config, n_seen, train, held, seed)
+        members = train_members(config, [n_seen] * config.members, train, held, seed, progress)
         n_diverged = config.members - len(members)
         if 2 * len(members) < config.members:
             raise ValueError(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["read_ensemble", "write_ensemble"]
 
 _MEMBER_SIZES = ("n_context", "n_couplings", "hidden")
-_FORMAT = "galaxybench flow ensemble, version 2"
+_FORMAT = "galaxybench flow ensemble, version 3"
 
 
 def write_ensemble(ensemble: FlowEnsemble, path: Path) -> None:
@@ -40,6 +40,7 @@ def write_ensemble(ensemble: FlowEnsemble, path: Path) -> None:
         "target.spread": torch.from_numpy(ensemble.target_scaling.spread),
         "target.lower": torch.from_numpy(ensemble.target_scaling.limits.lower),
         "target.upper": torch.from_numpy(ensemble.target_scaling.limits.upper),
+        "target.reach": torch.from_numpy(ensemble.target_scaling.limits.reach),
     }
     for index, member in enumerate(ensemble.members):
         tensors |= {f"{index}.{name}": value for name, value in member.state_dict().items()}
@@ -88,8 +89,8 @@ def read_ensemble(path: Path) -> dict[str, Any]:
 
 def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     config = FlowEnsembleConfig.from_dict(description["config"])
-    target = {name: tensors[f"target.{name}"].numpy() for name in ("mean", "scale", "spread", "lower", "upper")}
-    limits = TargetLimits(target.pop("lower"), target.pop("upper"))
+    target = {name: tensors[f"target.{name}"].numpy() for name in ("mean", "scale", "spread")}
+    limits = TargetLimits(*(tensors[f"target.{name}"].numpy() for name in ("lower", "upper", "reach")))
     members = []
     for index, sizes in enumerate(description["members"]):
         own = replace(config, n_couplings=sizes["n_couplings"], hidden=sizes["hidden"])

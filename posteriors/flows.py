@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from posteriors.config import FlowEnsembleConfig
 from posteriors.splines import UNIT_SLOPE, MarginalSpline, SplineCoupling
 
-__all__ = ["ConditionalAffine", "ConditionalFlow", "Flow", "make_flow"]
+__all__ = ["ConditionalAffine", "ConditionalFlow", "Flow", "decayed_parameters", "make_flow"]
 
 
 class ConditionalAffine(Transform):
@@ -99,6 +99,18 @@ class ConditionalFlow(Flow):
 
     def from_noise(self, noise: Tensor, context: Tensor) -> Tensor:
         return self.transform.inverse(noise, context=context[:, : self.n_context])[0]
+
+
+def decayed_parameters(flow: Flow) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters that weight decay acts on, and the others.
+
+    Without the first the flow is a Gaussian whose mean is linear in the context, behind splines of each target; decay
+    must pull towards that and not away from it. The others are all biases, which hold the slopes of the identity, the
+    marginal splines, and the linear part of the affine map.
+    """
+    named = list(flow.named_parameters())
+    decayed = {name for name, _ in named if name.endswith("weight") and not name.endswith("skip.weight")}
+    return [p for name, p in named if name in decayed], [p for name, p in named if name not in decayed]
 
 
 def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> ConditionalFlow:

@@ -1,4 +1,4 @@
-"""Hard limits of targets: a log or logit transform to the whole line, with its Jacobian."""
+"""Hard limits of targets: a transform to the whole line that leaves values far from them alone, with its Jacobian."""
 
 from __future__ import annotations
 
@@ -15,27 +15,41 @@ __all__ = ["Limit", "TargetLimits"]
 
 Limit = tuple[float | None, float | None]
 
+_REACH = 0.25  # of a target's standard deviation
+
 
 @dataclass(frozen=True)
 class TargetLimits:
     """Lower and upper limit of each target, both of shape (t,); infinite where there is none.
 
-    With one limit the target becomes log(y - lower) or -log(upper - y), with two logit((y - lower) / (upper - lower));
-    without a limit it stays as it is.
+    With one limit the target becomes lower + r log(exp((y - lower) / r) - 1), or its mirror image, the inverse of a
+    softplus: a logarithm within the reach r of the limit, the target itself beyond. A logarithm everywhere would bend
+    redshifts far from 0 as well. With two limits it becomes logit((y - lower) / (upper - lower)); without, it stays.
+
+    Attributes
+    ----------
+    lower, upper : (t,).
+    reach : (t,) distance from a single limit within which a target is bent, > 0.
     """
 
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
+    reach: NDArray[np.float64]
 
     @classmethod
-    def of(cls, limits: Sequence[Limit | None] | None, n_targets: int) -> Self:
+    def of(cls, limits: Sequence[Limit | None] | None, spread: NDArray[np.float64]) -> Self:
         """From a pair (lower, upper) for each target; None: no limit.
+
+        Parameters
+        ----------
+        spread : (t,) standard deviations of the targets, a quarter of which is the reach.
 
         Raises
         ------
         ValueError
             If their number is not that of the targets or a lower limit is not below the upper one.
         """
+        n_targets = len(spread)
         if limits is None:
             limits = [None] * n_targets
         if len(limits) != n_targets:
@@ -46,7 +60,7 @@ class TargetLimits:
         if not (lower < upper).all():
             column = int(np.flatnonzero(~(lower < upper))[0])
             raise ValueError(f"limits {pairs[column]} of target column {column}: the lower must be below the upper")
-        return cls(lower, upper)
+        return cls(lower, upper, _REACH * spread)
 
     def inside(self, target: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each row of targets (n, t) lies strictly between its limits, (n,)."""
@@ -73,22 +87,25 @@ class TargetLimits:
     def forward(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         """Targets (n, t), inside their limits, to the whole line."""
         free = target.copy()
-        for column, low, high in self._limited():
+        for column, low, high, reach in self._limited():
             value = target[:, column]
-            free[:, column] = (np.log(value - low) if np.isfinite(low) else 0.0) - (
-                np.log(high - value) if np.isfinite(high) else 0.0
-            )
+            if not np.isfinite(high):
+                free[:, column] = low + reach * _inverse_softplus((value - low) / reach)
+            elif not np.isfinite(low):
+                free[:, column] = high - reach * _inverse_softplus((high - value) / reach)
+            else:
+                free[:, column] = np.log(value - low) - np.log(high - value)
         return free
 
     def inverse(self, free: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `forward`; the targets stand on the last axis."""
         target = free.copy()
-        for column, low, high in self._limited():
+        for column, low, high, reach in self._limited():
             value = free[..., column]
             if not np.isfinite(high):
-                target[..., column] = low + np.exp(value)
+                target[..., column] = low + reach * np.logaddexp(0, (value - low) / reach)
             elif not np.isfinite(low):
-                target[..., column] = high - np.exp(-value)
+                target[..., column] = high - reach * np.logaddexp(0, (high - value) / reach)
             else:
                 target[..., column] = low + (high - low) / (1 + np.exp(-value))
         return target
@@ -96,16 +113,25 @@ class TargetLimits:
     def log_slope(self, free: Tensor) -> Tensor | float:
         """Log |d free / d target| (n,) in nats, at free values (n, t)."""
         total: Tensor | float = 0.0
-        for column, low, high in self._limited():
+        for column, low, high, reach in self._limited():
             value = free[:, column]
             if not np.isfinite(high):
-                total = total - value
+                total = total - functional.logsigmoid((value - low) / reach)
             elif not np.isfinite(low):
-                total = total + value
+                total = total - functional.logsigmoid((high - value) / reach)
             else:  # 1 / ((high - low) p (1 - p)) with p the logistic function of the value
                 total = total - functional.logsigmoid(value) - functional.logsigmoid(-value) - np.log(high - low)
         return total
 
-    def _limited(self) -> list[tuple[int, float, float]]:
-        bounds = zip(self.lower.tolist(), self.upper.tolist(), strict=True)
-        return [(i, low, high) for i, (low, high) in enumerate(bounds) if np.isfinite(low) or np.isfinite(high)]
+    def _limited(self) -> list[tuple[int, float, float, float]]:
+        columns = zip(self.lower.tolist(), self.upper.tolist(), self.reach.tolist(), strict=True)
+        return [
+            (number, low, high, reach)
+            for number, (low, high, reach) in enumerate(columns)
+            if np.isfinite(low) or np.isfinite(high)
+        ]
+
+
+def _inverse_softplus(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(exp(v) - 1) of positive values, without overflow."""
+    return values + np.log(-np.expm1(-values))

@@ -17,7 +17,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "tail_bound": 5.0,
         "epochs": 30,
         "learning_rate": 1.5e-2,
-        "weight_decay": 0.1,
+        "weight_decay": None,  # follows the training rows: posteriors.fitting.with_weight_decay
         "max_steps": 1_500,
         "patience": 0,
         "average": True,

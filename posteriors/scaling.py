@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posteriors.limits import TargetLimits
+from posteriors.limits import Limit, TargetLimits
 
 __all__ = ["ContextScaling", "TargetScaling"]
 
@@ -41,8 +41,8 @@ class TargetScaling:
     limits: TargetLimits
 
     @classmethod
-    def fit(cls, target: NDArray[np.float64], limits: TargetLimits | None = None) -> TargetScaling:
-        """Fit on (n, t) training targets.
+    def fit(cls, target: NDArray[np.float64], limits: Sequence[Limit | None] | None = None) -> TargetScaling:
+        """Fit on (n, t) training targets; ``limits`` are pairs (lower, upper), None for none.
 
         Raises
         ------
@@ -56,10 +56,10 @@ class TargetScaling:
                 f"target column {constant[0]} has the one value {target[0, constant[0]]:g} in all {len(target)} "
                 "training rows: a density needs targets that vary; leave it out"
             )
-        limits = TargetLimits.of(None, target.shape[1]) if limits is None else limits
-        limits.check(target, "")
-        free = limits.forward(target)
-        return cls(free.mean(0), free.std(0), spread, limits)
+        bounds = TargetLimits.of(limits, spread)
+        bounds.check(target, "")
+        free = bounds.forward(target)
+        return cls(free.mean(0), free.std(0), spread, bounds)
 
     @property
     def log_jacobian(self) -> float:

@@ -74,6 +74,16 @@ class FlowStack:
         """The parameters by name as views to train: gradients of each need not be put together into a flat one."""
         return {name: piece.requires_grad_() for name, piece in self.split(self.flat.detach()).items()}
 
+    def decayed(self) -> Tensor:
+        """1 where weight decay acts and 0 elsewhere, as a flat tensor: see `posteriors.flows.decayed_parameters`."""
+        flat = torch.zeros_like(self.flat)
+        for name, piece in self.split(flat).items():
+            if name == "context.weight":
+                piece[:, self._shape.n_affine :] = 1
+            elif not name.endswith("bias") and name != "marginal":
+                piece.fill_(1)
+        return flat
+
     def select(self, flat: Tensor, members: Tensor) -> Tensor:
         """The part of a flat tensor that belongs to some members, in the order of ``members``."""
         return torch.cat([piece[members].flatten() for piece in self.split(flat.detach()).values()])
@@ -97,7 +107,7 @@ class FlowStack:
         Parameters
         ----------
         target, context : (n, t) and (n, k), the same for all members, or (M, n, t) and (M, n, k).
-        weights : parameters to use instead of those of ``self.flat``, e.g. their running average, as `split` gives them.
+        weights : parameters to use instead of those of ``self.flat``, as `split` gives them.
         """
         weights = self.split(self.flat) if weights is None else weights
         encoded = self._encode(context, weights)

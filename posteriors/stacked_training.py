@@ -59,16 +59,16 @@ class _StackTraining:
         self.held = list(self.running)  # members of the stack: those, and a few that have stopped
         self._use(FlowStack(flows))
 
-    def _use(self, stack: FlowStack, moments: dict[str, dict[str, Tensor]] | None = None, averaged: Tensor | None = None) -> None:
+    def _use(
+        self, stack: FlowStack, moments: dict[str, dict[str, Tensor]] | None = None, averaged: Tensor | None = None
+    ) -> None:
         self.stack = stack
         self.averaged = averaged
         self.weights = stack.leaves()
         self.optimiser = torch.optim.AdamW(
-            list(self.weights.values()),
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            fused=True,
+            list(self.weights.values()), lr=self.config.learning_rate, weight_decay=0.0, fused=True
         )
+        self.decay = self.config.weight_decay * stack.decayed() if self.config.weight_decay else None
         for name, state in (moments or {}).items():
             self.optimiser.state[self.weights[name]] = state
 
@@ -102,8 +102,15 @@ class _StackTraining:
         losses = -self.stack.log_prob(self.train.target[batch], self.train.context[batch], self.weights).mean(1)
         self.optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()
+        self._decay()
         self.optimiser.step()
         return losses.detach()
+
+    @torch.no_grad()
+    def _decay(self) -> None:
+        """Weight decay of parts of a tensor, which AdamW cannot do."""
+        if self.decay is not None:
+            self.stack.flat.addcmul_(self.stack.flat, self.decay, value=-self.optimiser.param_groups[0]["lr"])
 
     @torch.no_grad()
     def _average(self, step: int) -> None:

@@ -9,14 +9,14 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from posteriors.config import FlowEnsembleConfig
-from posteriors.flows import Flow
+from posteriors.flows import Flow, decayed_parameters
 
 __all__ = ["Diverged", "Rows", "Schedule", "TrainedMember", "batches", "running_weight", "train_member"]
 
@@ -110,9 +110,12 @@ def train_member(
         If a loss is not finite.
     """
     schedule = Schedule.plan(config, len(train))
-    optimiser = torch.optim.AdamW(
-        flow.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    decayed, others = decayed_parameters(flow)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     steps = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
     generator = torch.Generator().manual_seed(batch_seed)
     averaged = AveragedModel(flow, multi_avg_fn=_running_average) if config.average else None

@@ -1,5 +1,7 @@
 """Scalings: round trips, the share of each component, and columns without spread."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -79,7 +81,7 @@ def test_one_scale_for_all_columns_is_that_of_the_released_code() -> None:
 @pytest.mark.parametrize("limit", [(0.0, None), (None, 10.0), (0.0, 10.0), (None, None), None])
 def test_limits_come_back_and_their_slope_is_that_of_finite_differences(limit) -> None:
     target = np.random.default_rng(0).uniform(0.5, 9.5, (300, 2))
-    scaling = TargetScaling.fit(target, TargetLimits.of([limit, None], 2))
+    scaling = TargetScaling.fit(target, [limit, None])
     scaled = scaling.forward(target)
     np.testing.assert_allclose(scaling.inverse(scaled), target)
     np.testing.assert_allclose(scaled.std(0), 1)
@@ -88,15 +90,26 @@ def test_limits_come_back_and_their_slope_is_that_of_finite_differences(limit) -
     np.testing.assert_allclose(scaling.log_slope(torch.from_numpy(scaled)), np.log(slopes).sum(1), atol=1e-6)
 
 
+@pytest.mark.parametrize("limit", [(0.0, None), (None, 10.0)])
+def test_a_limit_far_away_changes_nothing_and_one_nearby_bends_like_a_logarithm(limit) -> None:
+    limits = TargetLimits.of([limit], np.array([0.4]))
+    towards = 1.0 if limit[0] == 0.0 else -1.0  # 4 is 40 reaches of .1 away, 10^-6 is 10^-5 of one
+    edge = limit[0] if limit[0] is not None else limit[1]
+    far, near = np.array([[edge + 4 * towards]]), np.array([[edge + 1e-6 * towards], [edge + 2e-6 * towards]])
+    np.testing.assert_allclose(limits.forward(far), far, rtol=1e-12)
+    step = np.diff(limits.forward(near), axis=0).item() * towards
+    assert step == pytest.approx(0.1 * math.log(2), rel=1e-4)  # a reach a factor e
+
+
 def test_draws_cannot_leave_the_limits_and_targets_beyond_them_are_refused() -> None:
     target = np.random.default_rng(0).uniform(1, 2, (50, 1))
-    scaling = TargetScaling.fit(target, TargetLimits.of([(0.0, 3.0)], 1))
+    scaling = TargetScaling.fit(target, [(0.0, 3.0)])
     extreme = scaling.inverse(np.array([[-30.0], [0.0], [30.0]]))
     assert ((extreme >= 0) & (extreme <= 3)).all()
     assert np.isnan(scaling.forward(np.array([[3.5]]))).all()
     with pytest.raises(ValueError, match=r"column 0 has 1 values on or beyond its limits \(1.5, inf\)"):
-        TargetScaling.fit(np.array([[1.5], [2.0], [3.0]]), TargetLimits.of([(1.5, None)], 1))
+        TargetScaling.fit(np.array([[1.5], [2.0], [3.0]]), [(1.5, None)])
     with pytest.raises(ValueError, match="2 limits: 1 are needed"):
-        TargetLimits.of([None, None], 1)
+        TargetLimits.of([None, None], np.ones(1))
     with pytest.raises(ValueError, match="the lower must be below the upper"):
-        TargetLimits.of([(1.0, 1.0)], 1)
+        TargetLimits.of([(1.0, 1.0)], np.ones(1))
