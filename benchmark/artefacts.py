@@ -108,6 +108,8 @@ class Posterior:
     ess : (n,) effective sample size behind the draws of each galaxy; None where they are independent.
     magnitude, magnitude_name : (n,) observed magnitudes, NaN where missing, for calibration by brightness, and their
         column; None where the survey has none.
+    validation_pit, validation_magnitude : (m, t) PIT and (m,) magnitudes of the validation galaxies, by which draws can
+        be recalibrated; None where unknown.
     """
 
     target_id: NDArray[np.int64]
@@ -119,6 +121,8 @@ class Posterior:
     ess: NDArray[np.float64] | None = None
     magnitude: NDArray[np.float64] | None = None
     magnitude_name: str = ""
+    validation_pit: NDArray[np.float64] | None = None
+    validation_magnitude: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.draws.ndim != 3 or self.draws.shape[1:] != self.truth.shape:
@@ -143,6 +147,9 @@ class Posterior:
             arrays |= {"magnitude": self.magnitude, "magnitude_name": np.array(self.magnitude_name, dtype=np.str_)}
         if self.ess is not None:
             arrays["ess"] = self.ess
+        for name in ("validation_pit", "validation_magnitude"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
 
         def save(temporary: Path) -> None:
             with temporary.open("wb") as stream:
@@ -166,6 +173,8 @@ class Posterior:
                 arrays["ess"] if weighted else None,
                 arrays.get("magnitude"),
                 str(arrays["magnitude_name"]) if "magnitude_name" in arrays else "",
+                arrays.get("validation_pit"),
+                arrays.get("validation_magnitude"),
             )
 
     def select(self, names: Sequence[str]) -> Posterior:
@@ -182,4 +191,6 @@ class Posterior:
             self.ess,
             self.magnitude,
             self.magnitude_name,
+            None if self.validation_pit is None else self.validation_pit[:, columns],
+            self.validation_magnitude,
         )

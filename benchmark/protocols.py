@@ -182,9 +182,10 @@ class PosteriorHead(Protocol):
         target: NDArray[np.float64],
         *,
         validation: tuple[InputArray, NDArray[np.float64]],
+        limits: Sequence[tuple[float | None, float | None]],
         seed: int,
     ) -> None:
-        """Fit on complete rows only: no NaN in ``target``."""
+        """Fit on complete rows only: no NaN in ``target``; ``limits`` are the targets' ``(low, high)``."""
         ...
 
     def draw(self, inputs: InputArray, *, n_draws: int, seed: int) -> NDArray[np.float32]:

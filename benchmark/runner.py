@@ -37,6 +37,7 @@ from benchmark.training import (
     weights_facts,
 )
 from benchmark.weights import write_weights
+from posteriors.scores.density import pit_values
 
 __all__ = ["run_cell"]
 
@@ -188,19 +189,25 @@ def _fit_and_predict(
     train = _few_labels(settings, survey, train)
     read = _reader(cell, survey, store)
     model = _learner(cell)
+    held_out = _labels(settings, survey, names, validation)
+    ends = {target.name: (target.low, target.high) for target in survey.info.targets}
     model.fit(
         read(train),
         _labels(settings, survey, names, train),
-        validation=(read(validation), _labels(settings, survey, names, validation)),
+        validation=(read(validation), held_out),
         seed=settings["seed"],
+        **({"limits": [ends[name] for name in names]} if complete else {}),
     )
     facts = {"n_labels": int(train.size), "n_dropped": dropped}
     if not complete:
         return model.predict(read(test)), facts
     weights = store.path("models", f"{cell['name']}.safetensors")
     model.save(weights)
+    draw = functools.partial(model.draw, n_draws=settings["n_draws"], seed=settings["seed"])
     result = {
-        "draws": model.draw(read(test), n_draws=settings["n_draws"], seed=settings["seed"]),
+        "draws": draw(read(test)),
+        "validation_pit": pit_values(held_out, draw(read(validation)), seed=settings["seed"]),
+        "validation_magnitude": _brightness(survey, validation).get("magnitude"),
         "member_log_prob": model.member_log_prob(survey.target(names, test), read(test)),
         "log_jacobian": model.log_jacobian,
     }

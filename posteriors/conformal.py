@@ -19,9 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from posteriors.scores.density import check_draws, pit_values
 
-__all__ = ["conformal_interval", "conformal_quantiles", "coverage_range", "recalibrate_draws"]
+__all__ = ["conformal_interval", "conformal_quantiles", "coverage_range", "recalibrate_by_pit", "recalibrate_draws"]
 
 Floats = NDArray[np.float64]
+
+_LEAST_CALIBRATION = 10  # galaxies
 
 
 def conformal_interval(
@@ -124,12 +126,33 @@ def recalibrate_draws(
         For shapes that do not fit, values that are not finite, fewer than 10 calibration galaxies.
     """
     true, known = check_draws(calibration_target, calibration_draws)
-    new = np.asarray(draws, dtype=np.float64)
-    if new.ndim != known.ndim or new.shape[2:] != known.shape[2:] or not np.isfinite(new).all():
-        raise ValueError(f"draws {new.shape} and calibration draws {known.shape}: the same targets are needed, finite")
-    if len(true) < 10:
-        raise ValueError(f"{len(true)} calibration galaxies: at least 10 are needed")
-    pit = pit_values(true, known, seed=seed).reshape(len(true), -1)
+    new = np.asarray(draws)
+    if new.ndim != known.ndim or new.shape[2:] != known.shape[2:]:
+        raise ValueError(f"draws {new.shape} and calibration draws {known.shape}: the same targets are needed")
+    return recalibrate_by_pit(pit_values(true, known, seed=seed), new)
+
+
+def recalibrate_by_pit(calibration_pit: ArrayLike, draws: ArrayLike) -> Floats:
+    """What `recalibrate_draws` does, where only the PIT of the calibration galaxies was kept.
+
+    Parameters
+    ----------
+    calibration_pit : (m, t) or (m,) in [0, 1].
+    draws : (n_draws, n, t) or (n_draws, n).
+
+    Raises
+    ------
+    ValueError
+        As `recalibrate_draws`, and for values outside [0, 1].
+    """
+    pit, new = np.asarray(calibration_pit, dtype=np.float64), np.asarray(draws, dtype=np.float64)
+    if new.ndim not in (2, 3) or pit.shape[1:] != new.shape[2:] or not np.isfinite(new).all():
+        raise ValueError(f"draws {new.shape} and calibration pit {pit.shape}: the same targets are needed, finite")
+    if len(pit) < _LEAST_CALIBRATION or not ((pit >= 0) & (pit <= 1)).all():
+        raise ValueError(
+            f"{len(pit)} calibration galaxies: at least {_LEAST_CALIBRATION}, with PIT in [0, 1], are needed"
+        )
+    pit = pit.reshape(len(pit), -1)
     flat = new.reshape(len(new), new.shape[1], -1)
     nominal = (np.arange(len(new)) + 0.5) / len(new)
     result = np.empty_like(flat)
@@ -137,10 +160,10 @@ def recalibrate_draws(
         level = np.quantile(pit[:, column], nominal) * len(new) - 0.5  # as a place among the sorted draws
         place = np.clip(level, 0, len(new) - 1)
         below, part = np.floor(place).astype(np.int64), (place % 1)[:, None]
-        ordered = np.sort(flat[:, :, column], axis=0)
+        order = np.argsort(flat[:, :, column], axis=0, kind="stable")
+        ordered = np.take_along_axis(flat[:, :, column], order, 0)
         mended = (1 - part) * ordered[below] + part * ordered[np.minimum(below + 1, len(new) - 1)]
-        rank = np.argsort(np.argsort(flat[:, :, column], axis=0, kind="stable"), axis=0)
-        result[:, :, column] = np.take_along_axis(mended, rank, 0)
+        np.put_along_axis(result[:, :, column], order, mended, 0)
     return result.reshape(new.shape)
 
 

@@ -112,7 +112,8 @@ def _record_rows(record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     joined = {"joint", "mean", *record["config"].get("ranked", ())}
     for score in record["scores"]:
         better = METRICS[score["metric"]].better
-        yield common | score | {"better": better, "ranked": score["target"] in joined}
+        condition = ", ".join(part for part in (common["condition"], score.get("condition")) if part) or None
+        yield common | score | {"condition": condition, "better": better, "ranked": score["target"] in joined}
 
 
 def _join_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -78,10 +78,20 @@ def format_number(value: float | None) -> str:
 def _table(rows: Sequence[Row], group: tuple[Any, ...], columns: Sequence[Column]) -> BoardTable:
     survey, preset, recipe, task = group
     scores: dict[tuple[str, str, str], dict[Column, Row]] = {}
+    whole: dict[tuple[str, str, str], dict[Column, Row]] = {}
+    beside: dict[tuple[str, str, str], tuple[str, str, str]] = {}
     for row in rows:
         labels = "-" if row["n_labels"] is None else str(row["n_labels"])
-        scores.setdefault((row["model"], row["probe"], labels), {})[row["metric"], row["target"]] = row
-    by_rank = sorted(scores.items(), key=lambda item: _rank(item[1], task))
+        probe = row["probe"] if row["condition"] is None else f"{row['probe']}, {row['condition']}"
+        line = scores.setdefault((row["model"], probe, labels), {})
+        line[row["metric"], row["target"]] = row
+        beside[row["model"], probe, labels] = (row["model"], row["probe"], labels)
+        whole.setdefault(beside[row["model"], probe, labels], line)
+    # scores under a condition, without the headline of their own, stand below those of the whole
+    by_rank = sorted(
+        scores.items(),
+        key=lambda item: _rank(item[1] if _headline(item[1], task) else whole[beside[item[0]]], task),
+    )
     lines = [[*who, *(_cell(found.get(column)) for column in columns)] for who, found in by_rank]
     lines.append(["floor", "", "", *(_floor(scores.values(), column) for column in columns)])
     n = sorted({row["n"] for row in rows if (row["metric"], row["target"]) in columns})
@@ -105,12 +115,16 @@ def _column_groups(rows: Sequence[Row], task: str, n_columns: int) -> list[list[
     return [part[start : start + n_columns] for part in (main, others) for start in range(0, len(part), n_columns)]
 
 
-def _rank(scores: Mapping[Column, Row], task: str) -> tuple[bool, float]:
+def _headline(scores: Mapping[Column, Row], task: str) -> Row | None:
     metric, target = TASKS[task].headline
-    row = scores.get((metric, target)) or next((row for (name, _), row in scores.items() if name == metric), None)
+    return scores.get((metric, target)) or next((row for (name, _), row in scores.items() if name == metric), None)
+
+
+def _rank(scores: Mapping[Column, Row], task: str) -> tuple[bool, float]:
+    row = _headline(scores, task)
     if row is None or row["value"] is None:
         return True, 0.0
-    return False, -row["value"] if METRICS[metric].better == "higher" else row["value"]
+    return False, -row["value"] if METRICS[row["metric"]].better == "higher" else row["value"]
 
 
 def _floor(lines: Iterable[Mapping[Column, Row]], column: Column) -> str:

@@ -6,6 +6,7 @@ presets. The import of torch stands inside the methods: listing the probes must 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,12 @@ CARD = HeadCard(
     factory="benchmark.heads.flow:FlowHead",
     produces="posterior",
     summary="ensemble of rational-quadratic coupling flows on scaled principal components of the embedding",
-    version=3,
+    version=4,
     options={"smoke": {"members": 2, "epochs": 15}, "laptop": {"members": 10}, "paper": {"members": 10}},
     recipes={"paper": {"recipe": "paper"}, "code": {"recipe": "code"}},
 )
+
+_MARGIN = 1e-3  # of a target's spread, by which limits are widened
 
 
 class FlowHead:
@@ -42,6 +45,7 @@ class FlowHead:
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._ensemble: FlowEnsemble | None = None
+        self._ends = np.empty((2, 0))
 
     @property
     def ensemble(self) -> FlowEnsemble:
@@ -56,22 +60,35 @@ class FlowHead:
         target: NDArray[np.float64],
         *,
         validation: tuple[InputArray, NDArray[np.float64]],
+        limits: Sequence[tuple[float | None, float | None]],
         seed: int,
     ) -> None:
-        """Fit every member; the epoch is chosen on ``validation``."""
+        """Fit every member; the epoch is chosen on ``validation``.
+
+        The density ends a thousandth of a target's spread beyond its limits, as catalogues have values on them; draws
+        end on them.
+        """
         from posteriors import FlowEnsemble, FlowEnsembleConfig
 
+        margin = _MARGIN * target.std(axis=0)
+        self._ends = np.array([(-np.inf if a is None else a, np.inf if b is None else b) for a, b in limits]).T
+        wider = [
+            (None if low is None else low - more, None if high is None else high + more)
+            for (low, high), more in zip(limits, margin.tolist(), strict=True)
+        ]
         self._ensemble = FlowEnsemble.fit(
             inputs[:],
             target,
             config=FlowEnsembleConfig(**self._options),
             seed=seed,
             validation=(validation[0][:], validation[1]),
+            limits=wider,
         )
 
     def draw(self, inputs: InputArray, *, n_draws: int, seed: int) -> NDArray[np.float32]:
-        """Draws (n_draws, n, n_targets) of the mixture, in the targets' units."""
-        return np.asarray(self.ensemble.draw(inputs[:], n_draws=n_draws, seed=seed), dtype=np.float32)
+        """Draws (n_draws, n, n_targets) of the mixture, in the targets' units and inside their limits."""
+        low, high = self._ends.astype(np.float32)
+        return self.ensemble.draw(inputs[:], n_draws=n_draws, seed=seed).clip(low, high)
 
     def member_log_prob(self, target: NDArray[np.float64], inputs: InputArray) -> NDArray[np.float64]:
         """Log density (members, n) of each member, nats in the targets' units."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,9 +188,15 @@ def _calibration(record: Record, store: Store) -> Calibration | Gap:
     verdict = f"{verdict}{_conditional_verdict(record)}"
     joint = ("tarp_p", "tarp_width_p", "nll_mixture")
     tests = [(metric, _with_interval(scores[metric, "joint"])) for metric in joint if (metric, "joint") in scores]
+    conditions = {"": scores, ", recalibrated": _scores(record, "recalibrated")}
     targets = tuple(
-        (name, *(_with_interval(scores.get((metric, name))) for metric in ("coverage_68", "coverage_95", "pit_ks")))
+        (
+            name + said,
+            *(_with_interval(each.get((metric, name))) for metric in ("coverage_68", "coverage_95", "pit_ks")),
+        )
         for name in [*evidence.names, *(["mean"] if ("coverage_68", "mean") in scores else [])]
+        for said, each in conditions.items()
+        if each
     )
     return Calibration(model, probe, labels, tuple(pictures), verdict, tuple(tests), targets)
 
@@ -216,18 +222,26 @@ def _rank_pictures(record: Record, names: Sequence[str], pit: Floats) -> list[Pi
 def _conditional_verdict(record: Record) -> str:
     """What bins and the power of the tests add to the verdict; empty for records that lack them."""
     said = ""
-    conditional, power = (record["details"].get(name) for name in ("conditional", "power"))
-    if conditional:
-        wrong = [row for row in conditional["bins"] if row["p_adjusted"] < _LEVEL]
-        places = ", ".join(f"{row['target']} at {conditional['by']} {number(row['centre'])}" for row in wrong[:3])
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        said += f" In bins by {conditional['by']}, miscalibrated after Holm's correction: {places or 'none'}{more}."
+    power, mended = (record["details"].get(name) for name in ("power", "recalibrated"))
+    said += _miscalibrated_bins(record["details"].get("conditional"))
+    if mended:
+        after = _miscalibrated_bins(mended.get("conditional"))
+        said += f" After recalibration on {mended['n_calibration']:,} validation galaxies:{after or ' see the table.'}"
     if power:
         said += (
             f" A posterior {1 - power['width']:.0%} too narrow would be noticed with probability "
             f"{power['probability']:.2f} here."
         )
     return said
+
+
+def _miscalibrated_bins(conditional: Mapping[str, Any] | None) -> str:
+    if not conditional:
+        return ""
+    wrong = [row for row in conditional["bins"] if row["p_adjusted"] < _LEVEL]
+    places = ", ".join(f"{row['target']} at {conditional['by']} {number(row['centre'])}" for row in wrong[:3])
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return f" In bins by {conditional['by']}, miscalibrated after Holm's correction: {places or 'none'}{more}."
 
 
 def _verdict(scores: dict[tuple[str, str], Any], names: Sequence[str], n: int) -> str:
@@ -266,8 +280,8 @@ def svg_picture(svg: str, alt: str) -> Picture:
     return Picture("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), alt)
 
 
-def _scores(record: Record) -> dict[tuple[str, str], Any]:
-    return {(s["metric"], s["target"]): s for s in record["scores"] if s.get("condition") is None}
+def _scores(record: Record, condition: str | None = None) -> dict[tuple[str, str], Any]:
+    return {(s["metric"], s["target"]): s for s in record["scores"] if s.get("condition") == condition}
 
 
 def _with_interval(score: Row | None) -> str:

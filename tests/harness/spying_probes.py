@@ -32,7 +32,7 @@ class SpyHead:
 class SpyPosterior:
     """A Gaussian with the mean and the spread of the training targets, whatever the galaxy."""
 
-    def fit(self, inputs: Any, target: NDArray, *, validation: tuple[Any, NDArray], seed: int) -> None:
+    def fit(self, inputs: Any, target: NDArray, *, validation: tuple[Any, NDArray], limits: Any, seed: int) -> None:
         note("posterior fit", inputs, target)
         note("posterior validation", *validation)
         self.mean, self.spread = target.mean(axis=0), target.std(axis=0)
