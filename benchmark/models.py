@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config import RunConfig
-from benchmark.contracts import ModelCard, UsageError
+from benchmark.contracts import GalaxybenchError, ModelCard, UsageError
 from benchmark.registry import MODELS
 from benchmark.store import file_sha256
-from benchmark.weights import read_header
+from benchmark.weights import is_official, read_header
 
 __all__ = ["Checkpoint", "model_facts", "named_checkpoints", "open_checkpoint", "resolved_options"]
 
@@ -93,12 +93,12 @@ def named_checkpoints(
 
 
 def open_checkpoint(card: ModelCard, path: Path, survey_digest: str = "") -> Checkpoint:
-    """What a file of weights is to a model; nothing but its header is read.
+    """What a file of weights is to a model; of our own files nothing but the header is read.
 
     Parameters
     ----------
     card : the model.
-    path : what ``pretrain`` or a run wrote.
+    path : what ``pretrain`` or a run wrote, or released weights of AstroDINO or SpecFormer (``.ckpt``).
     survey_digest : of the survey that is to be embedded.
 
     Raises
@@ -110,6 +110,8 @@ def open_checkpoint(card: ModelCard, path: Path, survey_digest: str = "") -> Che
     """
     if card.kind != "encoder":
         raise UsageError(f"--checkpoint {card.name}={path}: {card.name} is {card.kind}: only encoders take weights")
+    if is_official(path):
+        return _open_official(card, path)
     facts = read_header(path).facts
     lacking = [name for name in ("name", "revision", "options") if name not in facts]
     if lacking:
@@ -127,3 +129,15 @@ def open_checkpoint(card: ModelCard, path: Path, survey_digest: str = "") -> Che
         name = trained_on.get("survey")
         contamination = f"trained on survey {name}, which may share galaxies" if name else "training set unknown"
     return Checkpoint(str(path.resolve()), file_sha256(path), facts["options"], contamination)
+
+
+def _open_official(card: ModelCard, path: Path) -> Checkpoint:
+    from encoders.official import read_official  # brings torch, which a plan without such a file does not need
+
+    try:
+        found = read_official(path)
+    except ValueError as error:
+        raise GalaxybenchError(str(error)) from error
+    if found.model != card.name:
+        raise UsageError(f"{path}: holds weights of {found.model}, not of {card.name}; give them to {found.model}")
+    return Checkpoint(str(path.resolve()), file_sha256(path), dict(found.options), "released weights")

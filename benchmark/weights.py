@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError
 from benchmark.store import atomic_write
 
-__all__ = ["WeightsHeader", "read_header", "read_weights", "write_weights"]
+__all__ = ["WeightsHeader", "is_official", "read_header", "read_weights", "write_weights"]
 
 _MODEL = "model"
+_OFFICIAL = (".ckpt", ".pth", ".pt")
 _MAX_HEADER = 100_000_000  # what the format itself allows
 
 
@@ -60,6 +61,11 @@ def write_weights(path: Path, state: Mapping[str, NDArray], facts: Mapping[str, 
     atomic_write(path, save)
 
 
+def is_official(path: Path) -> bool:
+    """Whether a file, by its suffix, is one that torch wrote: released weights rather than ours."""
+    return path.suffix.lower() in _OFFICIAL
+
+
 def read_header(path: Path) -> WeightsHeader:
     """What a file of weights says of itself, after comparing its length with what the header announces.
 
@@ -90,13 +96,20 @@ def read_header(path: Path) -> WeightsHeader:
 
 
 def read_weights(path: Path) -> dict[str, NDArray]:
-    """The arrays of a file by name.
+    """The arrays of a file by name, as the encoder takes them; released weights under our names.
 
     Raises
     ------
     GalaxybenchError
-        If the file cannot be read, is no safetensors file, or was cut.
+        If the file cannot be read, is no file of weights, or was cut.
     """
+    if is_official(path):
+        from encoders.official import read_official  # brings torch
+
+        try:
+            return read_official(path).encoder_state()
+        except ValueError as error:
+            raise GalaxybenchError(str(error)) from error
     from safetensors.numpy import load_file
 
     read_header(path)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from encoders.astrodino_encoder import AstroDINOEncoder
     from encoders.handcrafted import ImageHandFeatures
     from encoders.linear import ImagePCA, ImagePixels
+    from encoders.official import load_official
     from encoders.random_vit import RandomViT
     from encoders.self_supervised import SelfSupervisedEncoder
     from encoders.specformer import SpecFormer
@@ -36,6 +37,7 @@ __all__ = [
     "SpectrumZscanPCA",
     "TrainingConfig",
     "VisionTransformer",
+    "load_official",
 ]
 
 _MODULES = {
@@ -53,6 +55,7 @@ _MODULES = {
     "SpectrumZscanPCA": "encoders.zscan_pca",
     "TrainingConfig": "encoders.train",
     "VisionTransformer": "encoders.vit",
+    "load_official": "encoders.official",
 }
 
 

@@ -48,6 +48,7 @@ NAMES = {
         "SpectrumZscanPCA",
         "TrainingConfig",
         "VisionTransformer",
+        "load_official",
     ],
     "baselines": [
         "Constant",

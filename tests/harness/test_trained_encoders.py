@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from benchmark import load_records, training
+from benchmark import leaderboard, load_records, training
 from benchmark.artefacts import read_embedding
 from benchmark.cli.main import main
 from benchmark.contracts import ModelCard
 from benchmark.data import Survey, load_survey
 from benchmark.registry import MODELS, SURVEYS, resolve
 from encoders.history import History
+from encoders.randomness import seeded_torch
+from encoders.vit import VisionTransformer
 
 TRAINED = [card for card in MODELS if card.train_seconds and card.fitted]
 BY_NAME = pytest.mark.parametrize("card", TRAINED, ids=lambda card: card.name)
@@ -105,3 +108,25 @@ def test_its_pretrained_weights_give_a_run_the_same_embedding(
     capsys.readouterr()
     assert main(["show", card.name, "--preset", "paper"]) == 0
     assert "architecture and training, preset paper" in capsys.readouterr().out
+
+
+def test_released_weights_embed_a_survey_and_are_marked_on_the_board(
+    survey: Survey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with seeded_torch(0):
+        network = VisionTransformer(image_size=36, dim=384, depth=1, n_heads=6)
+    released = tmp_path / "astrodino.ckpt"
+    torch.save({"teacher": {f"backbone.{name}": value for name, value in network.state_dict().items()}}, released)
+    card = MODELS["AstroDINO"]
+    assert main(line(survey, tmp_path / "out", card, "--checkpoint", f"AstroDINO={released}")) == 0
+    assert {row["contamination"] for row in leaderboard(tmp_path / "out")} == {"released weights"}
+    (record,) = load_records(tmp_path / "out", "embed")
+    assert record["details"]["embed_dim"] == 384
+    assert record["config"]["model"]["options"]["image_norm"] == "rgb"
+    capsys.readouterr()
+    assert main(line(survey, tmp_path / "other", MODELS["SpecFormer"], "--checkpoint", f"SpecFormer={released}")) == 2
+    assert "holds weights of AstroDINO, not of SpecFormer; give them to AstroDINO" in capsys.readouterr().err
+    released.write_bytes(released.read_bytes()[:-100])
+    assert main(line(survey, tmp_path / "cut", card, "--checkpoint", f"AstroDINO={released}")) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "cut").exists()
