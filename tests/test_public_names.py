@@ -173,12 +173,18 @@ def test_presets_recipes_and_formats_are_these() -> None:
 
 
 def test_models_probes_tasks_and_metrics_keep_their_names() -> None:
-    assert {"Constant", "GradientBoosting", "ImagePCA", "ImagePixels", "PhotometryMLP", "RandomViT"} <= {
-        card.name for card in MODELS
-    }
+    assert {
+        "Constant",
+        "GradientBoosting",
+        "ImagePCA",
+        "ImagePixels",
+        "PhotometryMLP",
+        "RandomViT",
+        "ExactPosterior",
+    } <= {card.name for card in MODELS}
     assert {"knn", "linear", "mlp", "flow"} <= {card.name for card in HEADS}
-    assert {"redshift", "properties", "posterior"} <= {card.name for card in TASKS}
-    assert {card.name for card in SURVEYS} >= {"simulated"}
+    assert {"redshift", "properties", "posterior", "reference", "validity"} <= {card.name for card in TASKS}
+    assert {card.name for card in SURVEYS} >= {"simulated", "analytic", "analytic-banana", "analytic-two-moons"}
     assert {
         "r2",
         "rmse",
@@ -194,6 +200,8 @@ def test_models_probes_tasks_and_metrics_keep_their_names() -> None:
         "tarp_p",
         "tarp_width_p",
         "pit_ks",
+        "nll_gap",
+        "c2st",
     } <= {card.name for card in METRICS}
 
 

@@ -12,7 +12,9 @@ package sbi is installed. Each line is also written as JSON with ``--out``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import json
 import time
 import warnings
@@ -60,7 +62,8 @@ def fit_peer(
         prior = Independent(Normal(torch.tensor(target.mean(0)).float(), torch.tensor(target.std(0)).float()), 1)
     inference = NPE(prior=prior, density_estimator=recipe, show_progress_bars=False)
     x, theta = (torch.tensor(array, dtype=torch.float32) for array in (inputs, target))
-    posterior = inference.append_simulations(theta, x).train()
+    with contextlib.redirect_stdout(io.StringIO()):  # what it says of its convergence would break the table
+        posterior = inference.append_simulations(theta, x).train()
     sampler = inference.build_posterior(posterior)
 
     def log_prob(fresh: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -133,16 +136,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file of JSON lines to add to")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # of sbi's own dependencies
     print(f"{'problem':17}{'recipe':10}{'seed':>4}{'gap [95 %]':>28}{'C2ST':>8}{'fit':>10}", flush=True)
-    for found in lines(options):
-        gap = f"{found['gap']:.4f} [{found['gap_low']:.4f}, {found['gap_high']:.4f}]"
-        accuracy = f"{found['c2st']:.3f}" if "c2st" in found else "-"
-        head = f"{found['problem']:17}{found['recipe']:10}{found['seed']:4}"
-        print(f"{head}{gap:>28}{accuracy:>8}{found['fit_cpu_s']:8} s", flush=True)
-        if options.out:
-            with options.out.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(found) + "\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sbi's own dependencies
+        for found in lines(options):
+            report(found, options.out)
+
+
+def report(found: dict[str, Any], out: Path | None) -> None:
+    """Print a line, and add it to a file where one is named."""
+    gap = f"{found['gap']:.4f} [{found['gap_low']:.4f}, {found['gap_high']:.4f}]"
+    accuracy = f"{found['c2st']:.3f}" if "c2st" in found else "-"
+    head = f"{found['problem']:17}{found['recipe']:10}{found['seed']:4}"
+    print(f"{head}{gap:>28}{accuracy:>8}{found['fit_cpu_s']:8} s", flush=True)
+    if out:
+        with out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
