@@ -61,7 +61,7 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
     ==================== ===================== ===================== ================================================
     ``bin_dex``          None: pixels          None: pixels          bins of equal width in log wavelength, in which a
                                                                      redshift is a shift; weighted by inverse variance
-    ``window, step``     20, 10                20, 10                128, 64
+    ``window, step``     20, 10                20, 10                256, 128 (paper size: 128, 64)
     ``n_mask_chunks``    6                     6                     6
     ``mask_share``       180/778: chunks of 30 300/778: chunks of 50 0.4
     ``masked_spectra``   1                     1                     0.5: the others are shown whole, as in use
@@ -74,7 +74,7 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
     - loss               hidden windows        hidden windows        all windows, in a version of the spectrum whose
                                                                      noise is independent of the input's
     - weights            equal                 equal                 inverse variance
-    - second loss        none                  none                  the spectrum, predicted from the embedding
+    - second loss        none                  none                  spectrum and level, predicted from the embedding
     ``init``             released              released              width
     ``learning_rate``    1e-5                  1e-5                  3e-3 (paper size: 3e-4)
     ``weight_decay``     0.1                   0.1                   0.05
@@ -99,9 +99,9 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
         learning_rate: float = 3e-3,
         bin_dex: float | None = 2.24e-4,
         bin_pixels: int = 1,
-        window: int = 128,
-        step: int = 64,
-        dim: int = 96,
+        window: int = 256,
+        step: int = 128,
+        dim: int = 128,
         depth: int = 3,
         n_heads: int = 4,
         max_tokens: int | None = None,

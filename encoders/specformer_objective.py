@@ -30,7 +30,7 @@ __all__ = ["MaskedWindows", "Masking", "ThinnedWindows", "masked_error", "misfit
 
 _PIXEL_FLOOR = 0.1  # errors of the level of a spectrum; the brightest have 0.05 a bin
 _LINE_FLOOR = 0.02
-_LEVEL_FLOOR = 0.1  # 0.05 dex, in units of the first token
+_LEVEL_FLOOR = 0.3  # 0.15 dex, in units of the first token: a smaller one, a heavier loss, slows the others
 _LINE_WEIGHT = 0.1  # of heights and slopes of single windows, beside their pixels
 _PIXEL_WEIGHT = 0.3  # of pixels predicted from the embedding, beside heights and slopes
 

@@ -29,10 +29,9 @@ _SCATTER_SHIFT, _SCATTER_SCALE = 2.0, 8.0
 _LEAST_SCATTER = 0.2
 
 _LEVEL_SHIFT, _LEVEL_SCALE = 0.5, 0.5  # log10 of 1e-17 erg/s/cm2/A; galaxies of DESI's bright survey: -0.2 to 1.2
-_LINE_VARIANCE = 0.09  # expected of a pixel about the line through its window, in units of the level squared
-_LINE_GAIN = 1.0
-_LEVEL_VARIANCE = 0.25  # the same for the level and slope of a window
-_LEVEL_GAIN = 8.0
+_PIXEL_VARIANCE = 0.09  # expected of a pixel about the line through its window, in units of the level squared
+_LINE_VARIANCE = 0.25  # the same of the height and slope of a window
+_LINE_GAIN = 8.0  # two numbers against all pixels of a window: without it the noise of the pixels drowns them
 _SLOPE_RIDGE = 0.01  # steadies the slope of windows with few valid pixels
 
 
@@ -131,9 +130,10 @@ def window_tokens(fit: WindowFit, log10_level: Tensor) -> Tensor:
     """Tokens (B, 1 + T, P + 2): one with the level of the spectrum, then height, slope and pixels of every window.
 
     Numbers are shrunk towards 0 by their noise, ``x / (1 + 1 / (ivar * expected variance))``: what is invalid is 0.
+    Height and slope are then multiplied by 8.
     """
-    pixel_BTP = fit.pixel_BTP * (_LINE_GAIN * _reliability(fit.pixel_ivar_BTP, _LINE_VARIANCE))
-    line_BT2 = fit.line_BT2 * (_LEVEL_GAIN * _reliability(fit.line_ivar_BT2, _LEVEL_VARIANCE))
+    pixel_BTP = fit.pixel_BTP * _reliability(fit.pixel_ivar_BTP, _PIXEL_VARIANCE)
+    line_BT2 = fit.line_BT2 * (_LINE_GAIN * _reliability(fit.line_ivar_BT2, _LINE_VARIANCE))
     token_BTW = F.pad(torch.cat([line_BT2, pixel_BTP], -1), (0, 0, 1, 0))
     token_BTW[:, 0, 0] = (log10_level - _LEVEL_SHIFT) / _LEVEL_SCALE
     return token_BTW

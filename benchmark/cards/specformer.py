@@ -6,7 +6,7 @@ _PROBES: tuple[Probe, ...] = ("knn", "linear", "mlp", "flow")
 
 _LOOK = {
     "smoke": {"bin_dex": 1.12e-3, "bin_pixels": 10, "window": 40, "step": 20, "dim": 48, "depth": 2, "n_heads": 4},
-    "laptop": {"bin_dex": 2.24e-4, "bin_pixels": 4, "window": 128, "step": 64, "dim": 96, "depth": 3, "n_heads": 4},
+    "laptop": {"bin_dex": 2.24e-4, "bin_pixels": 4, "window": 256, "step": 128, "dim": 128, "depth": 3, "n_heads": 4},
     "paper": {"bin_dex": 9.7e-5, "bin_pixels": 1, "window": 128, "step": 64, "dim": 768, "depth": 6, "n_heads": 6},
 }
 """What a network sees and how wide it is: the same for the trained one and its random twin."""
@@ -17,7 +17,7 @@ _TRAINING = {
         "betas": (0.9, 0.95), "clip": 1.0, "log_every": 1,
     },
     "laptop": {
-        "n_steps": 2400, "n_warmup": 50, "batch_size": 32, "learning_rate": 3e-3, "weight_decay": 0.05,
+        "n_steps": 3000, "n_warmup": 50, "batch_size": 32, "learning_rate": 3e-3, "weight_decay": 0.05,
         "betas": (0.9, 0.95), "clip": 1.0, "log_every": 20, "checkpoint_every": 400, "precision": "float32",
     },
     "paper": {

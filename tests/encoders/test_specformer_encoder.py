@@ -327,7 +327,7 @@ def test_the_options_of_paper_and_code_have_the_published_sizes() -> None:
             assert rows[item][1] == rows[item][3], item
         assert rows["tokens"][1] == rows["tokens"][3] == "778"
     ours = {row[0]: row[1] for row in architecture(card.options["laptop"])}
-    assert ours["tokens"] == "31"
+    assert ours["tokens"] == "16"
     assert ours["bins"] == "0.000224 dex, 1947"
 
 

@@ -97,7 +97,7 @@ def test_a_step_beside_one_that_is_written_plainly(benchmark) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimiser.step()
-        losses["ours"].append(float(loss))
+        losses["ours"].append(float(loss.detach()))
 
     def plain() -> None:
         tokens = plain_tokens(batch[:, 0])
@@ -108,7 +108,7 @@ def test_a_step_beside_one_that_is_written_plainly(benchmark) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(peer_model.parameters(), 1.0, foreach=False)
         peer_optimiser.step()
-        losses["plain"].append(float(loss))
+        losses["plain"].append(float(loss.detach()))
 
     ours(), plain()
     pairs = [(seconds_of(ours), seconds_of(plain)) for _ in range(PAIRS)]
