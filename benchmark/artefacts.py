@@ -17,7 +17,8 @@ from benchmark.store import atomic_write
 
 __all__ = ["Posterior", "Predictions", "read_embedding", "write_embedding"]
 
-_ASKED = "_asked"
+_ASKED, _ERROR, _RESAMPLED = "_asked", "_true_err", "_true_resampled"
+_OPTIONAL = ("ess", "label_entropy", "resampled_log_prob", "validation_pit", "validation_magnitude")  # of a posterior
 
 
 def write_embedding(path: Path, target_id: NDArray[np.int64], embedding: NDArray[np.float32]) -> None:
@@ -45,6 +46,8 @@ class Predictions:
     names : names of the t targets.
     truth, prediction : (n, t) in the targets' units; a truth may be NaN (missing), a prediction may not.
     asked : question -> (n,) volunteers who were asked it, where the targets are shares of votes; else empty.
+    label_error : (n, t) one-sigma errors of the truths, NaN where none is known; None where no target has any.
+    resampled : (n, t) truths drawn anew within their errors, the same for every model; NaN and None likewise.
     """
 
     target_id: NDArray[np.int64]
@@ -52,6 +55,8 @@ class Predictions:
     truth: NDArray[np.float64]
     prediction: NDArray[np.float64]
     asked: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    label_error: NDArray[np.float64] | None = None
+    resampled: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.prediction.shape != self.truth.shape:
@@ -66,11 +71,17 @@ class Predictions:
             )
 
     def write(self, path: Path) -> Path:
-        """Parquet: ``target_id``, one column a target and its truth as ``<target>_true``; ``<question>_asked``."""
+        """Parquet: ``target_id``, one column a target and its truth as ``<target>_true``; ``<question>_asked``.
+
+        Where labels have errors, these as ``<target>_true_err`` and truths drawn anew as ``<target>_true_resampled``.
+        """
         columns: dict[str, Any] = {"target_id": self.target_id}
         for number, name in enumerate(self.names):
             columns |= {name: self.prediction[:, number], f"{name}_true": self.truth[:, number]}
         columns |= {question + _ASKED: count for question, count in self.asked.items()}
+        for suffix, values in ((_ERROR, self.label_error), (_RESAMPLED, self.resampled)):
+            if values is not None:
+                columns |= {name + suffix: values[:, number] for number, name in enumerate(self.names)}
         atomic_write(path, lambda temporary: pq.write_table(pa.table(columns), temporary))
         return path
 
@@ -87,12 +98,20 @@ class Predictions:
             for column in table.column_names
             if column.endswith(_ASKED) and column not in names
         }
-        return cls(table["target_id"].to_numpy(), names, truth, prediction, asked)
+        noise = {
+            field: np.stack([table[name + suffix].to_numpy() for name in names], axis=1)
+            for field, suffix in (("label_error", _ERROR), ("resampled", _RESAMPLED))
+            if all(name + suffix in table.column_names for name in names)
+        }
+        return cls(table["target_id"].to_numpy(), names, truth, prediction, asked, **noise)
 
     def select(self, names: Sequence[str]) -> Predictions:
         """The same galaxies, only these targets."""
         columns = [list(self.names).index(name) for name in names]
-        return Predictions(self.target_id, list(names), self.truth[:, columns], self.prediction[:, columns], self.asked)
+        noise = [None if values is None else values[:, columns] for values in (self.label_error, self.resampled)]
+        return Predictions(
+            self.target_id, list(names), self.truth[:, columns], self.prediction[:, columns], self.asked, *noise
+        )
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,10 @@ class Posterior:
         column; None where the survey has none.
     validation_pit, validation_magnitude : (m, t) PIT and (m,) magnitudes of the validation galaxies, by which draws can
         be recalibrated; None where unknown.
+    label_entropy : (n,) nats of the distribution of the truths' errors, joint over the targets; NaN where it is not
+        known, None where no galaxy has it.
+    resampled_log_prob : (members, n) as ``member_log_prob``, at truths drawn anew within their errors; NaN and None
+        likewise.
     """
 
     target_id: NDArray[np.int64]
@@ -123,6 +146,8 @@ class Posterior:
     magnitude_name: str = ""
     validation_pit: NDArray[np.float64] | None = None
     validation_magnitude: NDArray[np.float64] | None = None
+    label_entropy: NDArray[np.float64] | None = None
+    resampled_log_prob: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.draws.ndim != 3 or self.draws.shape[1:] != self.truth.shape:
@@ -145,9 +170,7 @@ class Posterior:
             arrays |= {"member_log_prob": self.member_log_prob, "log_jacobian": np.float64(self.log_jacobian or 0.0)}
         if self.magnitude is not None:
             arrays |= {"magnitude": self.magnitude, "magnitude_name": np.array(self.magnitude_name, dtype=np.str_)}
-        if self.ess is not None:
-            arrays["ess"] = self.ess
-        for name in ("validation_pit", "validation_magnitude"):
+        for name in _OPTIONAL:
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
 
@@ -162,7 +185,7 @@ class Posterior:
     def read(cls, path: Path) -> Posterior:
         """The inverse of `write`."""
         with np.load(path, allow_pickle=False) as arrays:
-            known, weighted = "member_log_prob" in arrays, "ess" in arrays
+            known = "member_log_prob" in arrays
             return cls(
                 arrays["target_id"],
                 [str(name) for name in arrays["targets"]],
@@ -170,17 +193,15 @@ class Posterior:
                 arrays["draws"].transpose(1, 0, 2),
                 arrays["member_log_prob"] if known else None,
                 float(arrays["log_jacobian"]) if known else None,
-                arrays["ess"] if weighted else None,
-                arrays.get("magnitude"),
-                str(arrays["magnitude_name"]) if "magnitude_name" in arrays else "",
-                arrays.get("validation_pit"),
-                arrays.get("validation_magnitude"),
+                magnitude=arrays.get("magnitude"),
+                magnitude_name=str(arrays["magnitude_name"]) if "magnitude_name" in arrays else "",
+                **{name: arrays[name] for name in _OPTIONAL if name in arrays},
             )
 
     def select(self, names: Sequence[str]) -> Posterior:
         """The same galaxies, only these targets in this order; a density of more targets than these is left out."""
         columns = [list(self.names).index(name) for name in names]
-        joint = self.member_log_prob is not None and len(columns) == len(self.names)
+        joint = len(columns) == len(self.names)
         return Posterior(
             self.target_id,
             list(names),
@@ -193,4 +214,6 @@ class Posterior:
             self.magnitude_name,
             None if self.validation_pit is None else self.validation_pit[:, columns],
             self.validation_magnitude,
+            self.label_entropy if joint else None,
+            self.resampled_log_prob if joint else None,
         )

@@ -164,8 +164,9 @@ def survey_facts(survey: Survey) -> SurveyFacts:
     """What a plan needs to know of a survey."""
     info, targets = survey.info, survey.numeric_targets
     flavour, builder = _origin(info.name, info.version) if info.simulated else ("", "")
+    uncertain = (*info.label_errors, *info.label_draws)
     known = info.name, info.version, survey.digest, survey.modalities, targets, survey.n_galaxies, info.votes, flavour
-    return SurveyFacts(*known, builder=builder)
+    return SurveyFacts(*known, builder=builder, uncertain=uncertain, label_digest=info.label_digest)
 
 
 def _origin(name: str, version: str) -> tuple[str, str]:

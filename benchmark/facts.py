@@ -15,7 +15,8 @@ class SurveyFacts:
     """What a plan needs to know of a survey.
 
     ``digest`` is empty for a survey that is not built yet; ``flavour`` is that in which this version of ``builder``
-    made it, empty for surveys that came otherwise.
+    made it, empty for surveys that came otherwise. ``uncertain`` names the targets whose labels have errors or draws,
+    ``label_digest`` tells which.
     """
 
     name: str
@@ -27,6 +28,8 @@ class SurveyFacts:
     votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flavour: str = ""
     builder: str = SIMULATOR
+    uncertain: tuple[str, ...] = ()
+    label_digest: str = ""
 
     def labels(self, kind: Labels) -> tuple[Target, ...]:
         """What a probe can learn: quantities; or a column ``<question>_<answer>`` for every answer of the votes; or a

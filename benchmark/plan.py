@@ -179,6 +179,7 @@ def plan_file(
             known = {target.name for target in survey.labels(kind)}
             settings: dict[str, Any] = {"model": facts, "targets": [n for n in file.targets if n in known]}
             settings |= {"produces": needs} | ({} if kind == "targets" else {"labels": kind})
+            settings |= _label_noise(survey, kind, settings["targets"])
             if settings["targets"]:
                 predicted = builder.add("predict", settings, labels, (), 1)
                 wanted = [task for task in tasks if task.labels == kind]
@@ -215,6 +216,7 @@ def _reference_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any], p
     known = builder.survey.labels("targets")
     names = [target.name for target in known if produces == "predictions" or target.joint]
     settings = {"model": facts, "targets": names, "produces": produces, "n_labels": None, "seed": seed}
+    settings |= _label_noise(builder.survey, "targets", names)
     if produces == "posterior":
         settings["n_draws"] = PRESETS[builder.config.preset].n_draws
     seconds = 1 + builder.survey.n_galaxies / 500
@@ -256,6 +258,7 @@ def _add_fits(
     settings: dict[str, Any] = {"model": facts, "targets": names, "produces": produces, "n_labels": config.n_labels}
     if learned != "targets":
         settings["labels"] = learned
+    settings |= _label_noise(builder.survey, learned, names)
     if learned == "classes":
         settings["n_classes"] = [len(target.classes) for target in builder.survey.targets if target.classes]
     if head:
@@ -302,6 +305,12 @@ def _add_scores(
         labels = {**predicted.labels, "task": task.name, "task_version": task.version}
         needs = (predicted, reference) if reference else (predicted,)
         builder.add("score", settings, labels, needs, 2 + 2 * builder.survey.n_galaxies / 4_000)
+
+
+def _label_noise(survey: SurveyFacts, kind: Labels, names: Sequence[str]) -> dict[str, str]:
+    """What a fit's test labels may be drawn anew from, where any of them has errors."""
+    known = kind == "targets" and survey.label_digest and not set(names).isdisjoint(survey.uncertain)
+    return {"label_noise": survey.label_digest} if known else {}
 
 
 def _reference_for(builder: _Builder, task: TaskCard, judged: Cell) -> Cell | None:

@@ -22,6 +22,7 @@ from benchmark.artefacts import Posterior, Predictions, read_embedding, write_em
 from benchmark.contracts import ExactModel, GalaxybenchError, InputArray, Score, TooFewGalaxies, TrainedEncoder
 from benchmark.data import Survey, foreign, load_survey
 from benchmark.data.classes import one_hot
+from benchmark.data.label_noise import LabelNoise, label_noise
 from benchmark.data.votes import vote_shares
 from benchmark.engine import advance
 from benchmark.records import base_record
@@ -158,6 +159,7 @@ def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str,
     else:
         result, extra = _fit_and_predict(cell, survey, store, names, test)
     known: dict[str, Any] = {"target_id": target_id, "names": names, "truth": truth}
+    noise = _noise(settings, survey, names, test)
     if settings["produces"] == "posterior":
         posterior = Posterior(**known, **result, **_brightness(survey, test))
         path = posterior.write(store.path("outputs", f"{cell['name']}.npz"))
@@ -166,6 +168,8 @@ def _predict(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str,
             votes = vote_shares(survey, test)
             known["asked"] = votes.asked
             extra["details"] = {"debiased": list(votes.debiased)}
+        if noise is not None:
+            known |= {"label_error": noise.error, "resampled": noise.resampled}
         path = Predictions(**known, prediction=result).write(store.path("outputs", f"{cell['name']}.parquet"))
     dropped = {"test": int(survey.rows("test").size - test.size)}
     return {
@@ -210,8 +214,28 @@ def _fit_and_predict(
         "validation_magnitude": _brightness(survey, validation).get("magnitude"),
         "member_log_prob": model.member_log_prob(survey.target(names, test), read(test)),
         "log_jacobian": model.log_jacobian,
+        **_resampled_density(model, _noise(settings, survey, names, test), read, test),
     }
     return result, facts | {"artefacts": [store.artefact(weights)], "details": model.facts()}
+
+
+def _noise(
+    settings: Mapping[str, Any], survey: Survey, names: Sequence[str], rows: NDArray[np.int64]
+) -> LabelNoise | None:
+    return label_noise(survey, names, rows) if "label_noise" in settings else None
+
+
+def _resampled_density(model: Any, noise: LabelNoise | None, read: Any, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """The density at labels drawn anew, of galaxies with errors of all targets, and the entropy of these errors."""
+    if noise is None:
+        return {}
+    known = np.isfinite(noise.entropy) & np.isfinite(noise.resampled).all(axis=1)
+    if not known.any():
+        return {}
+    found = model.member_log_prob(noise.resampled[known], read(rows[known]))
+    log_prob = np.full((len(found), rows.size), np.nan)
+    log_prob[:, known] = found
+    return {"label_entropy": noise.entropy, "resampled_log_prob": log_prob}
 
 
 def _consult(

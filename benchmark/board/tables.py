@@ -14,6 +14,7 @@ Row = Mapping[str, Any]
 Column = tuple[str, str]  # metric, target
 
 _ITS_SURVEY = "{survey}"
+_CEILINGS = {"r2_ceiling": "r2", "nll_ceiling": "nll_mixture"}
 _GROUP = ("survey", "preset", "recipe", "task")
 
 
@@ -27,7 +28,8 @@ class BoardTable:
 
 
 def board_tables(rows: Sequence[Row], n_columns: int = 1_000) -> list[BoardTable]:
-    """Tables of the scores that are done, a task after the other, best model first, the floor below.
+    """Tables of the scores that are done, a task after the other, best model first, the floor below, and what the
+    errors of the labels let a score reach, where these are known.
 
     Where scores are joined over targets (``joint``, ``mean``) only the headline's metric is shown target by target:
     the page and the machine-readable formats have everything.
@@ -38,11 +40,12 @@ def board_tables(rows: Sequence[Row], n_columns: int = 1_000) -> list[BoardTable
     n_columns : scores side by side before a further table is begun.
     """
     tables = []
-    done = [row for row in rows if row["status"] == "done"]
+    done = [row for row in rows if row["status"] == "done" and not _is_resampled(row)]
+    ceilings = [row for row in rows if row["status"] == "done" and row["metric"] in _CEILINGS]
     for group in dict.fromkeys(tuple(row[name] for name in _GROUP) for row in done):
         here = [row for row in done if tuple(row[name] for name in _GROUP) == group]
         for columns in _column_groups(here, group[3], n_columns):
-            tables.append(_table(here, group, columns))
+            tables.append(_table(here, group, columns, _ceilings(ceilings, group)))
     return tables
 
 
@@ -75,7 +78,23 @@ def format_number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.0e}"
 
 
-def _table(rows: Sequence[Row], group: tuple[Any, ...], columns: Sequence[Column]) -> BoardTable:
+def _is_resampled(row: Row) -> bool:
+    """Whether a score is against labels drawn anew: the machine-readable formats have it."""
+    return "labels=resampled" in str(row["condition"]).split(", ")
+
+
+def _ceilings(rows: Iterable[Row], group: tuple[Any, ...]) -> dict[Column, float]:
+    """What label noise lets a score reach, by the score's column."""
+    return {
+        (_CEILINGS[row["metric"]], row["target"]): row["value"]
+        for row in rows
+        if tuple(row[name] for name in _GROUP) == group
+    }
+
+
+def _table(
+    rows: Sequence[Row], group: tuple[Any, ...], columns: Sequence[Column], ceilings: Mapping[Column, float]
+) -> BoardTable:
     survey, preset, recipe, task = group
     scores: dict[tuple[str, str, str], dict[Column, Row]] = {}
     whole: dict[tuple[str, str, str], dict[Column, Row]] = {}
@@ -94,6 +113,8 @@ def _table(rows: Sequence[Row], group: tuple[Any, ...], columns: Sequence[Column
     )
     lines = [[*who, *(_cell(found.get(column)) for column in columns)] for who, found in by_rank]
     lines.append(["floor", "", "", *(_floor(scores.values(), column) for column in columns)])
+    if not ceilings.keys().isdisjoint(columns):
+        lines.append(["label noise", "", "", *(format_number(ceilings.get(column)) for column in columns)])
     n = sorted({row["n"] for row in rows if (row["metric"], row["target"]) in columns})
     size = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
     title = f"{task} on {survey} ({preset}, {recipe}; test {size}; 95 % intervals)"

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
 from benchmark.data.crossmatch import match_positions
-from benchmark.data.sources import IMAGE_ROW, MATCH_DEC, MATCH_RA, SPECTRUM_ROW, SourcePart
+from benchmark.data.sources import DRAW_ROW, IMAGE_ROW, MATCH_DEC, MATCH_RA, SPECTRUM_ROW, SourcePart
 from benchmark.data.spec import ImportSpec, MatchSpec
 from benchmark.data.splits import hash_split, validation_from_train
 from benchmark.data.tables import named
 
-__all__ = ["IMAGE_SOURCE", "SPECTRUM_SOURCE", "decide_splits", "put_together"]
+__all__ = ["DRAW_SOURCE", "IMAGE_SOURCE", "OWNERS", "SPECTRUM_SOURCE", "decide_splits", "put_together"]
 
 # a space keeps these apart from every catalogue column
-IMAGE_SOURCE, SPECTRUM_SOURCE = "image source", "spectrum source"
-OWNERS = ((IMAGE_ROW, IMAGE_SOURCE), (SPECTRUM_ROW, SPECTRUM_SOURCE))
+IMAGE_SOURCE, SPECTRUM_SOURCE, DRAW_SOURCE = "image source", "spectrum source", "draw source"
+OWNERS = ((IMAGE_ROW, IMAGE_SOURCE), (SPECTRUM_ROW, SPECTRUM_SOURCE), (DRAW_ROW, DRAW_SOURCE))
 
 
 def put_together(spec: ImportSpec, parts: list[SourcePart]) -> pd.DataFrame:
@@ -30,7 +30,8 @@ def put_together(spec: ImportSpec, parts: list[SourcePart]) -> pd.DataFrame:
 
     Returns
     -------
-    One row a galaxy; `IMAGE_SOURCE` and `SPECTRUM_SOURCE` number the sources that hold its pixels, NaN without.
+    One row a galaxy; `IMAGE_SOURCE`, `SPECTRUM_SOURCE` and `DRAW_SOURCE` number the sources that hold its arrays,
+    NaN without.
 
     Raises
     ------

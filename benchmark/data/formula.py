@@ -58,7 +58,7 @@ def formula_columns(expression: str) -> dict[str, bool]:
     return found
 
 
-def evaluate(expression: str, columns: Mapping[str, NDArray]) -> NDArray[np.float64]:
+def evaluate(expression: str, columns: Mapping[str, NDArray], *, n_axes: int = 1) -> NDArray[np.float64]:
     """Return a formula's value for each row.
 
     Parameters
@@ -66,9 +66,11 @@ def evaluate(expression: str, columns: Mapping[str, NDArray]) -> NDArray[np.floa
     expression : e.g. ``median(PROVABGS_MCMC[:, 0])``.
     columns : column -> (n,) numbers, or (n, ...) where the formula takes elements of it.
 
+    n_axes : 1 for a number a row, 2 for a list of numbers a row.
+
     Returns
     -------
-    (n,) float64, NaN where a value is missing or a logarithm or root does not exist.
+    (n,) or (n, k) float64, NaN where a value is missing or a logarithm or root does not exist.
 
     Raises
     ------
@@ -82,10 +84,9 @@ def evaluate(expression: str, columns: Mapping[str, NDArray]) -> NDArray[np.floa
             value = np.asarray(_value(_LANGUAGE.parse(expression), expression, columns), dtype=np.float64)
         except (IndexError, ValueError, ArithmeticError) as error:
             raise _LANGUAGE.refusal(expression, str(error)) from error
-    if value.shape != (n_rows,):
-        raise _LANGUAGE.refusal(
-            expression, f"it gives arrays of shape {value.shape[1:]} a row: take an element or the median"
-        )
+    if value.shape[:1] != (n_rows,) or value.ndim != n_axes:
+        hint = "take an element or the median" if n_axes == 1 else "a list of draws a row is needed, as in MCMC[:, 0]"
+        raise _LANGUAGE.refusal(expression, f"it gives arrays of shape {value.shape[1:]} a row: {hint}")
     return np.where(np.isfinite(value), value, np.nan)
 
 

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from benchmark.contracts import GalaxybenchError, Progress, Target, UsageError
-from benchmark.data.assembling import IMAGE_SOURCE, SPECTRUM_SOURCE, decide_splits, put_together
+from benchmark.data.assembling import OWNERS, decide_splits, put_together
 from benchmark.data.cutouts import ImageSource
+from benchmark.data.draws import DrawSource
+from benchmark.data.label_arrays import LabelDraws, draw_sources
 from benchmark.data.pixels import Images, Spectra, image_sources, spectrum_sources
 from benchmark.data.schema import SurveyInfo
 from benchmark.data.scratch import Scratch
-from benchmark.data.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart, read_source
+from benchmark.data.sources import SourcePart, read_source
 from benchmark.data.spec import DEBIASED, ImportSpec, read_spec
 from benchmark.data.spectra import SpectrumSource
 from benchmark.data.survey import Survey
@@ -122,6 +124,7 @@ def import_survey(
         prepared.catalogue,
         images=None if images is None else images.writer(table, prepared.image_shape, progress, workers, scratch),
         spectra=None if spectra is None else spectra.writer(table, progress, scratch),
+        label_draws=None if prepared.draws is None else prepared.draws.writer(table, scratch),
         overwrite=overwrite,
         scratch=scratch,
     )
@@ -149,11 +152,12 @@ class _Prepared:
     images: Images | None
     image_shape: tuple[int, int, int]
     spectra: Spectra | None
+    draws: LabelDraws | None
     report: ImportReport
 
     @property
     def catalogue(self) -> pd.DataFrame:
-        return self.table.drop(columns=[IMAGE_ROW, IMAGE_SOURCE, SPECTRUM_ROW, SPECTRUM_SOURCE], errors="ignore")
+        return self.table.drop(columns=[name for owner in OWNERS for name in owner], errors="ignore")
 
     @property
     def key(self) -> str | None:
@@ -161,12 +165,13 @@ class _Prepared:
 
         Files are known by size and date, cutouts by the date of their folder.
         """
-        if self.images is None and self.spectra is None:
+        if self.images is None and self.spectra is None and self.draws is None:
             return None
         rows = pd.util.hash_pandas_object(self.table, index=False).to_numpy()
         digest = hashlib.sha256(rows.tobytes())
-        sources: list[ImageSource | SpectrumSource] = [*(self.images.sources if self.images else {}).values()]
-        sources += [*(self.spectra.sources if self.spectra else {}).values()]
+        sources: list[ImageSource | SpectrumSource | DrawSource] = []
+        for arrays in (self.images, self.spectra, self.draws):
+            sources += arrays.sources.values() if arrays is not None else ()
         for source in sources:
             for path in source.places:
                 state = path.stat() if path.exists() else None
@@ -187,6 +192,9 @@ class _Prepared:
             shapes["images"] = (n, *self.image_shape), np.dtype(self.images.dtype)
         if self.spectra is not None:
             shapes |= dict.fromkeys(("spectra", "ivar"), ((n, self.spectra.grid.n), np.dtype(np.float32)))
+        if self.draws is not None:
+            draws = (n, self.draws.n_draws, len(self.draws.targets))
+            shapes["draws of labels"] = draws, np.dtype(np.float32)
         return {
             name: (shape, dtype.name, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
             for name, (shape, dtype) in shapes.items()
@@ -220,10 +228,13 @@ def _prepare(spec: ImportSpec, data_dir: str | Path | None) -> _Prepared:
     spectra = spectrum_sources(spec, parts, table)
     if spectra is not None:
         table = spectra.check(table, dropped)
+    draws = draw_sources(spec, parts, table)
     stretch = images.stretch(table) if images is not None else ()
-    info = replace(_info(spec, images, spectra, split_rule), image_stretch=stretch)
+    drawn = draws.targets if draws is not None else ()
+    info = replace(_info(spec, images, spectra, split_rule), image_stretch=stretch, label_draws=drawn)
     reports = tuple(_report(source.path, part) for source, part in zip(spec.sources, parts, strict=True))
-    return _Prepared(info, table, images, shape, spectra, ImportReport(reports, len(table), dict(dropped), split_rule))
+    report = ImportReport(reports, len(table), dict(dropped), split_rule)
+    return _Prepared(info, table, images, shape, spectra, draws, report)
 
 
 def _refuse_full_disk(folder: Path, n_bytes: int) -> None:
@@ -251,6 +262,7 @@ def _report(path: str, part: SourcePart) -> SourceReport:
 def _info(spec: ImportSpec, images: Images | None, spectra: Spectra | None, split_rule: str) -> SurveyInfo:
     targets: dict[str, Target] = {}
     bands: dict[str, None] = {}
+    errors: dict[str, None] = {}
     votes: dict[str, dict[str, None]] = {}
     for number, source in enumerate(spec.sources, start=1):
         for target in source.target_facts:
@@ -259,6 +271,7 @@ def _info(spec: ImportSpec, images: Images | None, spectra: Spectra | None, spli
                     f"{spec.path}: source {number}: target {target.name!r} has other facts than before"
                 )
         bands |= dict.fromkeys(source.photometry)
+        errors |= dict.fromkeys(source.errors)
         for key in source.votes:
             question, _, answer = key.partition("_")
             if not key.endswith((DEBIASED, "_total")):
@@ -269,6 +282,7 @@ def _info(spec: ImportSpec, images: Images | None, spectra: Spectra | None, spli
         targets=tuple(targets.values()),
         photometry_bands=tuple(bands),
         split_rule=split_rule,
+        label_errors=tuple(errors),
         licence=spec.licence,
         reference=spec.reference,
         votes={question: tuple(answers) for question, answers in votes.items()},

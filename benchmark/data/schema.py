@@ -122,12 +122,13 @@ class SurveyInfo:
         _refuse_grid(self.wave_start_angstrom, self.wave_step_angstrom, self.n_wave)
 
     def _refuse_label_errors(self, taken: Iterable[str]) -> None:
-        names = [target.name for target in self.targets]
+        names = [target.name for target in self.targets if not target.classes]
         for key, found in (("label_errors", self.label_errors), ("label_draws", self.label_draws)):
             _refuse_repeats(key, found)
+            known = ", ".join(names) or "none"
             for name in found:
                 if name not in names:
-                    raise GalaxybenchError(f"{key} names {name!r}, which is no target: there are {', '.join(names)}")
+                    raise GalaxybenchError(f"{key} names {name!r}, which is no number to predict: there are {known}")
         for column in self.error_columns:
             if column in (*names, *taken):
                 raise GalaxybenchError(f"column {column!r} is the error of a target and something else: rename one")

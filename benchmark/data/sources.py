@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError, Target
 from benchmark.data.classes import class_numbers
 from benchmark.data.cutouts import ImageSource
+from benchmark.data.draws import DrawSource
 from benchmark.data.keep import filter_columns, filter_rows
 from benchmark.data.photometry import convert_photometry
 from benchmark.data.pixelspec import fields_of
@@ -26,10 +27,10 @@ from benchmark.data.spec import DEBIASED, FIXED_SPLITS, SourceSpec
 from benchmark.data.spectra import SpectrumSource
 from benchmark.data.tables import ColumnKind, TableFile, integer_ids, named, reader_of
 
-__all__ = ["IMAGE_ROW", "MATCH_DEC", "MATCH_RA", "SPECTRUM_ROW", "SourcePart", "hash_ids", "read_source"]
+__all__ = ["DRAW_ROW", "IMAGE_ROW", "MATCH_DEC", "MATCH_RA", "SPECTRUM_ROW", "SourcePart", "hash_ids", "read_source"]
 
 # a space keeps these apart from every catalogue column
-IMAGE_ROW, SPECTRUM_ROW = "image row", "spectrum row"
+IMAGE_ROW, SPECTRUM_ROW, DRAW_ROW = "image row", "spectrum row", "draw row"
 MATCH_RA, MATCH_DEC = "match ra", "match dec"
 
 
@@ -39,12 +40,12 @@ class SourcePart:
 
     Attributes
     ----------
-    table : ``target_id`` (but where rows are matched by position) and the columns that the source brings; `IMAGE_ROW`
-        and `SPECTRUM_ROW` are rows of its images and spectra.
+    table : ``target_id`` (but where rows are matched by position) and the columns that the source brings; `IMAGE_ROW`,
+        `SPECTRUM_ROW` and `DRAW_ROW` are rows of its images, spectra and label draws.
     n_read : rows of the files.
     dropped : reason -> rows.
     notes : what else was done to values.
-    images, spectra : where their pixels lie.
+    images, spectra, draws : where their arrays lie.
     """
 
     table: pd.DataFrame
@@ -53,6 +54,7 @@ class SourcePart:
     notes: list[str] = field(default_factory=list)
     images: ImageSource | None = None
     spectra: SpectrumSource | None = None
+    draws: DrawSource | None = None
 
 
 def hash_ids(texts: pd.Series, where: str) -> NDArray[np.int64]:
@@ -98,6 +100,9 @@ def read_source(source: SourceSpec, root: Path, missing: tuple[float, ...], wher
     part = SourcePart(_numbers(source, raw, missing, label), n_read=raw.n_rows)
     part.table["split"] = _splits(source, raw, label)
     _add_pixels(source, part, raw, files, root, where)
+    if source.draws:
+        part.table[DRAW_ROW] = np.arange(raw.n_rows)
+        part.draws = DrawSource.of(source, files, raw.lengths, missing, label)
     _apply_filters(source, part, raw)
     if source.match is None:
         ids = part.table["target_id"]
@@ -107,6 +112,7 @@ def read_source(source: SourceSpec, root: Path, missing: tuple[float, ...], wher
                 f"{label}: ids {named(repeated)} appear more than once; filter with keep, or repair it"
             )
     _refuse_empty_columns(source, part, label)
+    _clean_errors(source, part)
     convert_photometry(source, part.table, part.notes, label)
     _count_votes(source, part)
     return part
@@ -119,6 +125,7 @@ def _value_columns(source: SourceSpec) -> dict[str, str]:
         **{name: column for name, column in (("ra", source.ra), ("dec", source.dec)) if column is not None},
         **({MATCH_RA: match.ra, MATCH_DEC: match.dec} if match is not None else {}),
         **source.targets,
+        **{f"{name}_err": column for name, column in source.errors.items()},
         **{f"mag_{band}": column for band, column in source.photometry.items()},
         **{f"mag_err_{band}": column for band, column in source.photometry_error.items()},
         **{f"mag_err_{band}": column for band, column in source.photometry_ivar.items()},
@@ -265,6 +272,16 @@ def _file_names(
         if os.path.isabs(file):
             raise GalaxybenchError(f"{where}: {what} of {galaxy} = {file!r} leaves its folder {place}")
     return [str(place / file) for file in names]
+
+
+def _clean_errors(source: SourceSpec, part: SourcePart) -> None:
+    """Errors that are none, such as the 0 or -1 of a fit that failed, become missing and are counted."""
+    for name in source.errors:
+        error = part.table[f"{name}_err"]
+        wrong = (error <= 0) | np.isinf(error)
+        if wrong.any():
+            part.notes.append(f"{name}: {int(wrong.sum())} errors of zero or less, or infinite: missing")
+            part.table[f"{name}_err"] = error.mask(wrong)
 
 
 def _count_votes(source: SourceSpec, part: SourcePart) -> None:

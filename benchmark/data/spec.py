@@ -62,6 +62,8 @@ class SourceSpec:
     photometry_transmission : band -> column of the share of light that passes the Galaxy's dust; corrected for.
     targets : column of each target.
     target_facts : the targets.
+    errors : target -> column of one-sigma errors.
+    draws : target -> formula that gives the draws of its posterior for each row.
     votes : ``<question>_<answer>`` -> column of counts, ``<question>_<answer>_debiased`` -> column of fractions.
     images : cutouts.
     spectra : spectra.
@@ -86,6 +88,8 @@ class SourceSpec:
     photometry_unit: PhotometryUnit = "mag_ab"
     targets: Mapping[str, str] = field(default_factory=dict)
     target_facts: tuple[Target, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
+    draws: Mapping[str, str] = field(default_factory=dict)
     votes: Mapping[str, str] = field(default_factory=dict)
     images: ImageSpec | None = None
     spectra: SpectrumSpec | None = None
@@ -138,6 +142,8 @@ SOURCE_KEYS: Kinds = {
     "photometry_transmission": dict,
     "photometry_unit": str,
     "targets": dict,
+    "errors": dict,
+    "draws": dict,
     "votes": dict,
     "images": dict,
     "spectra": dict,
@@ -178,7 +184,7 @@ def _source(table: Any, where: str, number: int) -> SourceSpec:
     source["role"] = source.get("role", "append" if number == 1 else "join")
     choose(source, "role", ("join", "append"), where)
     choose(source, "photometry_unit", PHOTOMETRY_UNITS, where)
-    for key in ("photometry", *PHOTOMETRY_EXTRAS, "votes", "columns"):
+    for key in ("photometry", *PHOTOMETRY_EXTRAS, "errors", "draws", "votes", "columns"):
         text_values(source.get(key, {}), f"{where}: {key}")
     _check_ids(source, where, number)
     if "table" in source:
@@ -204,6 +210,13 @@ def _source(table: Any, where: str, number: int) -> SourceSpec:
         for condition in source["keep"]:
             filter_columns(condition)
     source["targets"], source["target_facts"] = _targets(source.get("targets", {}), f"{where}: targets")
+    for key in ("errors", "draws"):
+        for name, column in source.get(key, {}).items():
+            if name not in source["targets"]:
+                known = ", ".join(source["targets"]) or "none"
+                raise GalaxybenchError(f"{where}: {key} names {name!r}: targets of this source are {known}")
+            if key == "draws":
+                formula_columns(column)
     if "images" in source:
         source["images"] = parse_images(source["images"], f"{where}: images")
     if "spectra" in source:

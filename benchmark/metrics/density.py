@@ -13,6 +13,12 @@ METRICS = (
         "member mean of the joint -log p(truth) of z-scored targets, divided by their number (papers' column)",
         unit="nat",
     ),
+    MetricCard(
+        "nll_ceiling",
+        "lower",
+        "mean entropy of the labels' errors, joint over targets: -log p(truth) of a posterior that knows the truth",
+        unit="nat",
+    ),
     MetricCard("crps", "lower", "continuous ranked probability score of the draws", unit="of the target"),
     MetricCard("energy_score", "lower", "CRPS of all targets together, each in units of its training spread"),
     MetricCard(

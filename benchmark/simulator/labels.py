@@ -20,7 +20,7 @@ from benchmark.simulator.latents import Block, Latents
 from benchmark.simulator.metallicity import Metallicity
 from benchmark.simulator.sfh import History
 
-__all__ = ["TARGETS", "provabgs_labels", "ssfr_astroclip", "true_labels"]
+__all__ = ["LABEL_ERRORS", "TARGETS", "provabgs_errors", "provabgs_labels", "ssfr_astroclip", "true_labels"]
 
 Array = NDArray[np.float64]
 
@@ -80,6 +80,10 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
+LABEL_ERRORS = (*(f"{name}_provabgs" for name, *_ in _QUANTITIES), "ssfr_astroclip")
+"""Targets that are known with an error, which stands in ``<target>_err``."""
+
+
 def true_labels(latents: Latents, history: History, metallicity: Metallicity) -> dict[str, Array]:
     """The ranked targets, (n,) each."""
     return {
@@ -95,7 +99,7 @@ def provabgs_labels(block: Block, truth: dict[str, Array], mag_r: Array) -> dict
     """PROVABGS-like values (n,) of the four properties, from the truth and noise-free r (``*_provabgs``)."""
     names = ("label_age", "label_metallicity", "label_mass", "label_ssfr")
     independent = [block.normal(name) for name in names]
-    scale = 10.0 ** (0.08 * (mag_r - 18.9))
+    scale = _error_scale(mag_r)
     age, metal, mass, rate = (
         scale * sum(_CHOLESKY[i, j] * independent[j] for j in range(i + 1)) for i in range(len(names))
     )
@@ -107,7 +111,36 @@ def provabgs_labels(block: Block, truth: dict[str, Array], mag_r: Array) -> dict
         "log10_mstar_provabgs": log10_mstar + 0.14 * mass,
         "ln_z_mw_provabgs": LN10 * (-1.95 + 0.95 * (log10_z + 1.95) + 0.14 * metal),
         "t_age_gyr_provabgs": np.clip(fitted_age, 0.4, 0.95 * cosmology.age_gyr(truth["z"])),
-        "log10_ssfr_provabgs": floored + (0.25 + 0.48 * expit(-(log10_ssfr + 10.8) / 0.25)) * rate,
+        "log10_ssfr_provabgs": floored + _rate_error(log10_ssfr) * rate,
+    }
+
+
+def _error_scale(mag_r: Array) -> Array:
+    return 10.0 ** (0.08 * (mag_r - 18.9))
+
+
+def _rate_error(log10_ssfr: Array) -> Array:
+    """Error of log10 sSFR at r = 18.9: quiescent rates are wide."""
+    return 0.25 + 0.48 * expit(-(log10_ssfr + 10.8) / 0.25)
+
+
+def provabgs_errors(truth: dict[str, Array], mag_r: Array) -> dict[str, Array]:
+    """One-sigma errors (n,) of the PROVABGS-like values, with which `provabgs_labels` drew them (``*_provabgs_err``).
+
+    Ages are clipped after the error is added, so that those at the limits scatter less. The error of
+    ``ssfr_astroclip`` follows from the three it is made of, correlations included.
+    """
+    scale = _error_scale(mag_r)
+    metal, mass, rate = 0.14 * scale, 0.14 * scale, _rate_error(truth["log10_ssfr"]) * scale
+    with_mass, with_rate, mass_with_rate = ERROR_CORRELATION[1, 2], ERROR_CORRELATION[1, 3], ERROR_CORRELATION[2, 3]
+    covariance = mass_with_rate * mass * rate - with_mass * metal * mass - with_rate * metal * rate
+    variance = metal**2 + mass**2 + rate**2 + 2 * covariance  # of log10 (M* sSFR / Z)
+    return {
+        "log10_mstar_provabgs_err": mass,
+        "ln_z_mw_provabgs_err": LN10 * metal,
+        "t_age_gyr_provabgs_err": 0.85 * scale,
+        "log10_ssfr_provabgs_err": rate,
+        "ssfr_astroclip_err": LN10 * np.sqrt(variance),
     }
 
 

@@ -48,6 +48,7 @@ class SimulatedCatalogue:
     Attributes
     ----------
     frame : one row a galaxy: ``target_id, split, ra, dec, group_id, mag_<band>, mag_err_<band>`` (AB), the targets,
+        ``<target>_err`` of the fitted ones,
         ``psf_fwhm_arcsec_<band>, sky_sigma_nanomaggy_<band>`` of the cutout, and Galaxy Zoo votes
         where the flavour has them.
     targets : what the target columns are.
@@ -132,6 +133,7 @@ def simulate_candidates(
         **truth,
         **fitted,
         "ssfr_astroclip": labels.ssfr_astroclip(fitted),
+        **labels.provabgs_errors(truth, drawn.mag_r),
         **{f"psf_fwhm_arcsec_{band}": conditions.fwhm_arcsec[:, i] for i, band in enumerate(bands)},
         **{f"sky_sigma_nanomaggy_{band}": conditions.sigma[:, i] for i, band in enumerate(bands)},
         **(draw_votes(drawn, appearance) if flavour.votes else {}),
@@ -194,6 +196,7 @@ def build_survey(
         licence="BSD-3-Clause (templates and filters: see the pack's NOTICE)",
         reference="galaxybench, docs/simulator.md",
         simulated=True,
+        label_errors=labels.LABEL_ERRORS,
         votes=QUESTIONS if with_image and seen.votes else {},
         facts=catalogue.facts,
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Predictions
 from benchmark.contracts import GalaxybenchError, Score
 from benchmark.tasks.floor import constant_prediction
-from posteriors.bootstrap import shared_intervals
+from posteriors.bootstrap import Interval, shared_intervals
 from posteriors.scores.resampling import POINT_SCORES, BoundScore, mean_of_scores
 
-__all__ = ["point_scores"]
+__all__ = ["CEILING", "RESAMPLED", "point_scores"]
+
+ScoreKey = tuple[str, str, str]  # whose, metric, target
+
+CEILING = "r2_ceiling"
+RESAMPLED = "labels=resampled"
 
 _MIN_GALAXIES = 10  # below it a bootstrap interval says nothing
 
@@ -25,7 +32,10 @@ def point_scores(
     seed: int,
     n_resamples: int,
 ) -> list[Score]:
-    """Scores of every target by every metric.
+    """Scores of every target by every metric; where labels have errors, against labels drawn anew too.
+
+    The latter have the condition ``labels=resampled``, and with them ``r2_ceiling``: R2 of a prediction that knows the
+    truth behind the labels. Targets of which fewer than ten galaxies have an error are left out.
 
     Parameters
     ----------
@@ -40,7 +50,7 @@ def point_scores(
     predictions = {"model": evidence.prediction}
     if np.isfinite(training).any(axis=0).all():  # a survey of published predictions may be all test: then no floor
         predictions["floor"] = constant_prediction(training, len(evidence.target_id))
-    bound: dict[tuple[str, str, str], BoundScore] = {}
+    bound: dict[ScoreKey, BoundScore] = {}
     for number, name in enumerate(evidence.names):
         n_valid = int(valid[:, number].sum())
         if n_valid < _MIN_GALAXIES:
@@ -49,6 +59,7 @@ def point_scores(
         for metric in metrics:
             for who, predicted in predictions.items():
                 bound[who, metric, name] = POINT_SCORES[metric].bind(truth, predicted[:, number], valid[:, number])
+    bound |= _against_resampled(evidence, predictions, metrics, averaged)
     counts = {name: int(valid[:, number].sum()) for number, name in enumerate(evidence.names)}
     if len(averaged) > 1:
         counts["mean"] = int(valid[:, [list(evidence.names).index(name) for name in averaged]].any(axis=1).sum())
@@ -60,4 +71,57 @@ def point_scores(
         for (who, metric, name), interval in found.items()
         for floor in [found.get(("floor", metric, name))]
         if who == "model"
-    ]
+    ] + _resampled_scores(evidence, found, averaged)
+
+
+def _known(evidence: Predictions) -> NDArray[np.bool_]:
+    """(n, t) galaxies whose label of a target has an error."""
+    if evidence.resampled is None or evidence.label_error is None:
+        return np.zeros(evidence.truth.shape, dtype=bool)
+    known = np.isfinite(evidence.resampled) & np.isfinite(evidence.label_error) & np.isfinite(evidence.truth)
+    return known & (known.sum(axis=0) >= _MIN_GALAXIES)
+
+
+def _against_resampled(
+    evidence: Predictions,
+    predictions: Mapping[str, NDArray[np.float64]],
+    metrics: Sequence[str],
+    averaged: Sequence[str],
+) -> dict[ScoreKey, BoundScore]:
+    """Scores against labels drawn anew, and the ceiling."""
+    known = _known(evidence)
+    bound: dict[ScoreKey, BoundScore] = {}
+    if evidence.resampled is None or evidence.label_error is None:
+        return bound
+    names = [name for number, name in enumerate(evidence.names) if known[:, number].any()]
+    for name in names:
+        number = list(evidence.names).index(name)
+        truth, inside = evidence.truth[:, number], known[:, number]
+        for who, predicted in predictions.items():
+            for metric in metrics:
+                score = POINT_SCORES[metric].bind(evidence.resampled[:, number], predicted[:, number], inside)
+                bound[f"resampled {who}", metric, name] = score
+        # squares alone enter: an offset of one sigma is as good as all the labels that could have been drawn
+        best = truth + evidence.label_error[:, number]
+        bound["resampled model", CEILING, name] = POINT_SCORES["r2"].bind(truth, best, inside)
+    if len(averaged) > 1 and set(averaged) <= set(names):
+        for metric, whos in (("r2", predictions), (CEILING, ("model",))):
+            for who in whos:
+                keys = [(f"resampled {who}", metric, name) for name in averaged]
+                bound[f"resampled {who}", metric, "mean"] = mean_of_scores(keys)
+    return bound
+
+
+def _resampled_scores(
+    evidence: Predictions, found: Mapping[ScoreKey, Interval], averaged: Sequence[str]
+) -> list[Score]:
+    known = _known(evidence)
+    counts = {name: int(known[:, number].sum()) for number, name in enumerate(evidence.names)}
+    counts["mean"] = int(known[:, [list(evidence.names).index(name) for name in averaged]].any(axis=1).sum())
+    scores = []
+    for (who, metric, name), interval in found.items():
+        if who == "resampled model":
+            floor = found.get(("resampled floor", metric, name))
+            values = interval.value, interval.low, interval.high, counts[name], floor.value if floor else None
+            scores.append(Score(metric, name, *values, condition=RESAMPLED))
+    return scores

@@ -15,6 +15,7 @@ from benchmark.artefacts import Posterior
 from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard
 from benchmark.tasks.calibration import calibration_details, pit_distances, tarp_tests
 from benchmark.tasks.floor import marginal_draws, marginal_nll
+from benchmark.tasks.points import RESAMPLED
 from benchmark.tasks.recalibration import recalibrated_details, recalibrated_draws
 from posteriors.bootstrap import shared_intervals
 from posteriors.scores import density
@@ -22,7 +23,7 @@ from posteriors.scores.resampling import BoundScore, mean_of_scores, mean_over_g
 
 __all__ = ["TASK", "score"]
 
-ScoreKey = tuple[str, str, str]  # "model", "recalibrated" or "floor"; metric; target
+ScoreKey = tuple[str, str, str]  # "model", "recalibrated", "floor" or "resampled"; metric; target
 
 _LEVELS = {"coverage_68": 0.68, "coverage_95": 0.95}
 _ENERGY_DRAWS = 200  # of a galaxy: all pairs of draws are compared
@@ -49,6 +50,7 @@ TASK = TaskCard(
         "energy_score",
         "sharpness_68",
         "pit_ks",
+        "nll_ceiling",
     ),
     score="benchmark.tasks.posterior:score",
     targets=_targets,
@@ -66,6 +68,8 @@ def score(
     Parameters
     ----------
     evidence : draws (n_draws, n, t), truths (n, t) and, where known, log densities of the members.
+        Where the errors of the labels are known, the density is judged at labels drawn anew too, under the condition
+        ``labels=resampled``, beside ``nll_ceiling``.
     training : (m, t) training targets, which the floor is made from.
     ranked : not used: the posterior is joint over the default targets.
     seed, n_resamples : of the bootstrap over galaxies, the same for every model.
@@ -78,6 +82,8 @@ def score(
     floor_draws = marginal_draws(training, evidence.draws.shape[0], n, seed)
     bound: dict[ScoreKey, BoundScore] = {}
     bound |= _densities(evidence, training)
+    uncertain, n_uncertain = _against_resampled(evidence)
+    bound |= uncertain
     both = {"model": evidence.draws, "floor": floor_draws}
     for who, draws in both.items():
         bound |= _per_target(who, draws, evidence, seed)
@@ -97,12 +103,33 @@ def score(
             condition=None if who == "model" else who,
         )
         for (who, metric, name), interval in found.items()
-        if who != "floor"
+        if who in ("model", "recalibrated")
+    ]
+    scores += [
+        Score(metric, name, interval.value, interval.low, interval.high, n_uncertain, None, condition=RESAMPLED)
+        for (who, metric, name), interval in found.items()
+        if who == "resampled"
     ]
     details = calibration_details(evidence, seed)
     if mended is not None:
         details["recalibrated"] = recalibrated_details(evidence, mended, seed)
     return scores, details
+
+
+def _against_resampled(evidence: Posterior) -> tuple[dict[ScoreKey, BoundScore], int]:
+    """NLL at labels drawn anew within their errors, its least possible value, and the galaxies with errors, counted."""
+    log_prob, entropy = evidence.resampled_log_prob, evidence.label_entropy
+    if log_prob is None or entropy is None:
+        return {}, 0
+    known = np.isfinite(entropy) & np.isfinite(log_prob).all(axis=0)
+    if known.sum() < _MIN_GALAXIES:
+        return {}, 0
+    nll = np.full(len(known), np.nan)
+    nll[known] = density.nll_mixture(log_prob[:, known])
+    return {
+        ("resampled", "nll_mixture", "joint"): mean_over_galaxies(nll, known),
+        ("resampled", "nll_ceiling", "joint"): mean_over_galaxies(entropy, known),
+    }, int(known.sum())
 
 
 def _densities(evidence: Posterior, training: NDArray[np.float64]) -> dict[ScoreKey, BoundScore]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.artefacts import Predictions
 from benchmark.contracts import Score, Target, TaskCard
-from benchmark.tasks.points import point_scores
+from benchmark.tasks.points import CEILING, point_scores
 
 __all__ = ["TASK", "score"]
 
@@ -24,7 +24,7 @@ TASK = TaskCard(
     name="properties",
     version=2,
     needs="predictions",
-    metrics=_METRICS,
+    metrics=(*_METRICS, CEILING),
     score="benchmark.tasks.properties:score",
     targets=_targets,
     reason="has no numeric target",

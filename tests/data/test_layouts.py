@@ -96,6 +96,9 @@ def check_provabgs(survey: Survey, table: dict[str, np.ndarray], report: ImportR
     assert first["log10_mformed_std"] == pytest.approx(np.sqrt((100**2 - 1) / 12) / 100, rel=1e-10)
     kept = np.isin(table["TARGETID"], survey.target_id)
     np.testing.assert_array_equal(survey.catalogue["z"], table["Z_HP"][kept])
+    np.testing.assert_array_equal(survey.catalogue["log10_mstar_err"], survey.catalogue["log10_mformed_std"])
+    assert survey.info.label_draws == ("log10_mformed_median",)
+    np.testing.assert_array_equal(survey.label_draws, table["PROVABGS_MCMC"][kept][:, :, :1].astype(np.float32))
     assert not survey.target_info("ssfr_astroclip").ranked
     assert [target.name for target in survey.joint_targets] == [
         "z", "log10_mstar", "ln_z_mw", "t_age_gyr", "log10_ssfr"
@@ -186,6 +189,7 @@ def test_sky_and_dead_fibres_of_desi_are_left_out_and_counted(tmp_path: Path) ->
     redrock = [
         fits.Column("TARGETID", "K", array=ids[::-1]),
         fits.Column("Z", "D", array=z[::-1]),
+        fits.Column("ZERR", "D", array=np.full(5, 3e-5)),
         fits.Column("ZWARN", "K", array=np.array([0, 0, 0, 0, 4])),  # of the first galaxy
         fits.Column("COEFF", "10D", array=np.zeros((5, 10))),
     ]
@@ -197,6 +201,7 @@ def test_sky_and_dead_fibres_of_desi_are_left_out_and_counted(tmp_path: Path) ->
         "keep = TARGETID > 0": 1, "keep = OBJTYPE == 'TGT'": 1, "keep = COADD_FIBERSTATUS == 0": 1
     }  # fmt: skip
     np.testing.assert_array_equal(survey.catalogue["z"], [z[2], np.nan])
+    np.testing.assert_array_equal(survey.catalogue["z_err"], [3e-5, np.nan])
     assert survey.spectra is not None
     assert survey.spectra_ivar is not None
     flux, ivar = made["B"]
@@ -287,6 +292,7 @@ def test_sdss_files_of_one_galaxy_each_come_to_an_even_grid(tmp_path: Path) -> N
             fits.Column("SPECOBJID", "22A", array=np.array([f"29952753931867945{fibre}"])),
             fits.Column("CLASS", "6A", array=np.array([kind])),
             fits.Column("Z", "E", array=np.array([0.1 * fibre])),
+            fits.Column("Z_ERR", "E", array=np.array([1e-5 * fibre])),
             fits.Column("ZWARNING", "J", array=np.array([0])),
             fits.Column("PLUG_RA", "D", array=np.array([10.0 * fibre])),
             fits.Column("PLUG_DEC", "D", array=np.array([0.5])),

@@ -10,7 +10,15 @@ from sklearn.metrics import r2_score
 
 from benchmark.simulator import SimulatedCatalogue, cosmology
 from benchmark.simulator.flavours import SOUTH
-from benchmark.simulator.labels import ERROR_CORRELATION, LN10, TARGETS, provabgs_labels
+from benchmark.simulator.labels import (
+    ERROR_CORRELATION,
+    LABEL_ERRORS,
+    LN10,
+    TARGETS,
+    provabgs_errors,
+    provabgs_labels,
+    ssfr_astroclip,
+)
 from benchmark.simulator.latents import Block
 from benchmark.simulator.selection import Proposal, accept, mass_function
 from benchmark.simulator.sky import FIELD, ROSETTE_RADIUS_DEG, ROSETTES
@@ -87,6 +95,41 @@ def test_provabgs_like_labels_correlate_with_the_truth_as_specified(catalogue: S
     for name, squared in expected.items():
         found = np.corrcoef(frame[name], frame[f"{name}_provabgs"])[0, 1] ** 2
         assert found == pytest.approx(squared, abs=0.04), name  # .02 from n = 4000, .02 from the population
+
+
+def test_provabgs_like_labels_scatter_by_the_errors_that_stand_beside_them(catalogue: SimulatedCatalogue) -> None:
+    frame = catalogue.frame
+    n = len(frame)
+    expected = {
+        "log10_mstar_provabgs": frame["log10_mstar"],
+        "ln_z_mw_provabgs": LN10 * (-1.95 + 0.95 * (frame["ln_z_mw"] / LN10 + 1.95)),
+        "log10_ssfr_provabgs": np.log10(10 ** frame["log10_ssfr"] + 10 ** (-1.3 - frame["log10_mstar"]) + 10**-12.3),
+    }
+    ssfr = expected["log10_ssfr_provabgs"] + expected["log10_mstar_provabgs"]
+    expected["ssfr_astroclip"] = LN10 * ssfr - expected["ln_z_mw_provabgs"]
+    for name, without_error in expected.items():
+        pull = (frame[name] - without_error) / frame[f"{name}_err"]
+        assert pull.mean() == pytest.approx(0, abs=4 / np.sqrt(n))
+        assert pull.std() == pytest.approx(1, abs=4 / np.sqrt(2 * n))
+        # the ceiling is the R2 of a model that knows what the label would be without its error
+        ceiling = 1 - (frame[f"{name}_err"] ** 2).sum() / ((frame[name] - frame[name].mean()) ** 2).sum()
+        residual = ((frame[name] - without_error) ** 2).sum() / ((frame[name] - frame[name].mean()) ** 2).sum()
+        assert 1 - residual == pytest.approx(ceiling, abs=0.03)
+    assert set(catalogue.frame.columns) >= {f"{name}_err" for name in LABEL_ERRORS}
+
+
+def test_errors_of_the_fit_are_those_with_which_labels_were_drawn() -> None:
+    n = 40_000
+    one = np.ones(n)
+    truth = {"z": 0.1 * one, "log10_mstar": 10.5 * one, "ln_z_mw": -4.0 * one, "t_age_gyr": 5 * one}
+    truth["log10_ssfr"] = -9.5 * one
+    for mag in (17.0, 19.5):
+        errors = provabgs_errors(truth, mag * one)
+        fitted = provabgs_labels(Block(0, 0, n), truth, mag * one)
+        fitted["ssfr_astroclip"] = ssfr_astroclip(fitted)
+        assert {f"{name}_err" for name in fitted} == set(errors)
+        for name, values in fitted.items():
+            assert values.std() == pytest.approx(errors[f"{name}_err"][0], rel=0.02)  # 40,000 draws: .35 %
 
 
 def test_provabgs_like_errors_have_the_stated_correlation() -> None:

@@ -97,6 +97,7 @@ def test_draws_without_densities_have_no_likelihood_but_all_the_rest() -> None:
         "nll_mixture",
         "nll_member_mean",
         "nll_per_dim",
+        "nll_ceiling",  # nor are there errors of the labels
     }
 
 
