@@ -29,8 +29,8 @@ class LabelNoise:
     error : (n, t) one-sigma errors in the targets' units, or the root of the mean square by which draws leave the
         label; NaN where there is none.
     resampled : (n, t) labels drawn anew, one a galaxy: the label plus a Gaussian error, or one of its draws, the same
-        draw for all targets, so that their correlation is kept; reflected at a target's hard limits. NaN where there is no error, and for a redshift
-        (target ``z``) of -1 or less, which cannot be.
+        draw for all targets, so that their correlation is kept; reflected at a target's hard limits. NaN where there is
+        no error, and for a redshift (target ``z``) of -1 or less, which cannot be.
     entropy : (n,) nats of the joint distribution of the errors in the targets' units, Gaussian; the least
         -log density that a model can reach on average. NaN unless every target has an error.
     """
