@@ -175,7 +175,7 @@ def _read_piece(
 def _computed(formula: str, file: TableFile, reader: TableReader, present: tuple[str, ...]) -> NDArray[np.float64]:
     """The values of one computed column; arrays are read a part of the rows at a time."""
     columns = formula_columns(formula)
-    refuse_unknown_columns(file, columns, present)
+    refuse_unknown_columns(file, columns, present, caseless=reader.caseless)
     scalars: dict[str, ColumnKind] = {name: "number" for name, is_array in columns.items() if not is_array}
     read = read_columns(file, scalars, reader) if scalars else pd.DataFrame()
     table = {name: read[name].to_numpy() for name in scalars}

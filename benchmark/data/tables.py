@@ -86,6 +86,7 @@ class TableReader:
     vectors : a column with one vector a row, read at once as (n, d); None where reading its rows is as good.
     tables : names of the tables of a file, in its order; None where a file is one table.
     claims : whether a folder is of this format; None where the name tells.
+    caseless : names of columns that differ in upper and lower case only are the same, as FITS has it.
     """
 
     name: str
@@ -96,6 +97,7 @@ class TableReader:
     vectors: Callable[[TableFile, str], NDArray] | None = None
     tables: Callable[[Path], tuple[str, ...]] | None = None
     claims: Callable[[Path], bool] | None = None
+    caseless: bool = False
 
 
 READERS: Registry[TableReader] = Registry("format", "benchmark.data.readers", "READER")
@@ -134,25 +136,29 @@ def read_columns(file: TableFile, kinds: Mapping[str, ColumnKind], reader: Table
     GalaxybenchError
         If a column is missing or doubled, or the file cannot be read.
     """
-    refuse_unknown_columns(file, kinds, reader.columns(file))
+    refuse_unknown_columns(file, kinds, reader.columns(file), caseless=reader.caseless)
     return reader.read(file, kinds)
 
 
-def refuse_unknown_columns(file: TableFile, wanted: Iterable[str], present: tuple[str, ...]) -> None:
-    """Raise where a column is missing or doubled, with the nearest name.
+def refuse_unknown_columns(
+    file: TableFile, wanted: Iterable[str], present: tuple[str, ...], *, caseless: bool = False
+) -> None:
+    """Raise where a column is missing or doubled, with the nearest name; ``caseless`` as in `TableReader`.
 
     Raises
     ------
     GalaxybenchError
         On the first such column.
     """
-    for name in wanted:
-        if name not in present:
-            near = difflib.get_close_matches(name, present, n=1)
+    known = [name.lower() for name in present] if caseless else list(present)
+    for given in wanted:
+        name = given.lower() if caseless else given
+        if name not in known:
+            near = difflib.get_close_matches(given, present, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise GalaxybenchError(f"{file} has no column {name!r}{hint}; columns: {listed(present)}")
-        if present.count(name) > 1:
-            raise GalaxybenchError(f"{file} has column {name!r} {present.count(name)} times: rename all but one")
+            raise GalaxybenchError(f"{file} has no column {given!r}{hint}; columns: {listed(present)}")
+        if known.count(name) > 1:
+            raise GalaxybenchError(f"{file} has column {given!r} {known.count(name)} times: rename all but one")
 
 
 def row_array(file: TableFile, name: str, reader: TableReader) -> RowArray:

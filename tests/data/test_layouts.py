@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -244,7 +245,9 @@ def test_desi_redshift_catalogues_give_the_best_redshift_of_each_target(tmp_path
     }  # fmt: skip
 
 
-def test_tractor_rows_become_magnitudes_corrected_for_dust(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", [str.upper, str.lower], ids=["sweep", "brick"])
+def test_tractor_rows_become_magnitudes_corrected_for_dust(tmp_path: Path, case: Callable[[str], str]) -> None:
+    """Sweeps have columns in upper case, the catalogues of bricks in lower case."""
     flux, ivar, share = (
         np.array([10.0, 100.0, -1.0, 5.0]),
         np.array([4.0, 0.0, 1.0, 1.0]),
@@ -263,6 +266,8 @@ def test_tractor_rows_become_magnitudes_corrected_for_dust(tmp_path: Path) -> No
         for name, values in (("FLUX", flux), ("FLUX_IVAR", ivar), ("MW_TRANSMISSION", share)):
             columns.append(fits.Column(f"{name}_{band}", "E", array=values))
     (tmp_path / "desi_coadds").mkdir()
+    for column in columns:
+        column.name = case(column.name)
     fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "desi_coadds" / "tractor-1054p567.fits")
     survey, report = imported("tractor", tmp_path)
     assert report.sources[0].dropped == {"keep = TYPE != 'PSF' and TYPE != 'DUP'": 1}

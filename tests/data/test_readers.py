@@ -153,8 +153,8 @@ def test_ids_that_went_through_floats_are_refused_in_every_format(tmp_path: Path
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_missing_column_is_named_with_the_nearest_one(tmp_path: Path, columns: Columns, name: str) -> None:
     FORMATS[name](tmp_path / name, columns)
-    with pytest.raises(GalaxybenchError, match=r"has no column 'targetId' \(did you mean 'targetid'\?\)"):
-        run(tmp_path, name, ids='id = "targetId"')
+    with pytest.raises(GalaxybenchError, match=r"has no column 'targetids' \(did you mean 'targetid'\?\)"):
+        run(tmp_path, name, ids='id = "targetids"')
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -240,6 +240,21 @@ def test_one_of_several_tables_must_be_chosen(tmp_path: Path, columns: Columns) 
     write_parquet(tmp_path / "a.parquet", columns)
     with pytest.raises(GalaxybenchError, match="parquet files are one table; leave it out"):
         run(tmp_path, "a.parquet", 'table = "x"')
+
+
+def test_names_of_fits_columns_may_be_in_any_case_but_not_twice(tmp_path: Path, columns: Columns) -> None:
+    upper = {name.upper(): values for name, values in columns.items()}
+    write_fits(tmp_path / "upper.fits", upper)
+    survey = run(tmp_path, "upper.fits", PIXELS + 'columns = {twice = "Flux[0] * 2"}\nkeep = "kind != \'none\'"')
+    order = np.argsort(columns["targetid"])
+    np.testing.assert_array_equal(survey.catalogue["z"], columns["z"][order])
+    np.testing.assert_array_equal(survey.spectra, columns["flux"][order])
+    write_fits(tmp_path / "both.fits", {**columns, "Z": columns["z"]})
+    with pytest.raises(GalaxybenchError, match=r"both\.fits has column 'z' 2 times: rename all but one"):
+        run(tmp_path, "both.fits")
+    write_npz(tmp_path / "upper.npz", upper)
+    with pytest.raises(GalaxybenchError, match="has no column 'targetid'"):
+        run(tmp_path, "upper.npz")
 
 
 def test_masked_integers_and_blank_numbers_of_fits_are_missing(tmp_path: Path) -> None:

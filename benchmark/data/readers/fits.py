@@ -2,6 +2,7 @@
 
 A file with several tables needs ``table = `` in the spec, the name or number of an extension; an image extension whose
 first axis is as long as the table serves as a column of arrays, as in DESI's coadds (``FIBERMAP`` and ``B_FLUX``).
+Names of columns and extensions are those of the standard (4.0, section 7.2.1): upper and lower case are the same.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def _read(file: TableFile, kinds: Mapping[str, ColumnKind]) -> pd.DataFrame:
 
 def _column(hdu: Any, name: str) -> tuple[NDArray, NDArray[np.bool_] | None]:
     """Values of a column, and where the header says that there are none (TNULL, blank numbers of an ASCII table)."""
-    column = hdu.columns[name]
+    column = hdu.columns[name]  # whatever the case
+    name = column.name
     values = np.asarray(hdu.data[name])
     null = column.null
     if isinstance(hdu, fits.TableHDU):
@@ -153,7 +155,7 @@ class _FitsRows:
     def _find(self) -> tuple[Any, tuple[int, ...]]:
         tables = [hdu for hdu in self._hdus if isinstance(hdu, TABLES)]
         table = _chosen(self._hdus, self._file) if self._file.table is not None or len(tables) == 1 else None
-        if table is not None and self._name in table.columns.names:
+        if table is not None and self._name.lower() in (name.lower() for name in table.columns.names):
             self._values = table.data[self._name]
             return None, self._values.shape
         found = _extension(self._hdus, self._name)
@@ -210,4 +212,15 @@ def read_cube(path: Path) -> NDArray:
         hdus.close()
 
 
-READER = TableReader("fits", (".fits", ".fit", ".fits.gz", ".fits.fz"), _columns, _read, _FitsRows, tables=_tables)
+READER = TableReader(
+    "fits", (".fits", ".fit", ".fits.gz", ".fits.fz"), _columns, _read, _FitsRows, tables=_tables, caseless=True
+)
+READER = TableReader(
+    "fits",
+    (".fits", ".fit", ".fits.gz", ".fits.fz"),
+    _columns,
+    _read,
+    _FitsRows,
+    tables=_tables,
+    caseless=True,
+)
