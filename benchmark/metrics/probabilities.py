@@ -73,7 +73,9 @@ def bind_roc_auc(y_true: ArrayLike, score: ArrayLike, valid: NDArray[np.bool_]) 
 
     A galaxy's placement is the share of galaxies of the other kind that it is ranked rightly against. The area is the
     mean placement of either kind, and on a resample it is taken as linear in both means: its first-order term, whose
-    variance is DeLong's. So thousands of resamples need no sorting; the value itself is exact.
+    variance is DeLong's. So thousands of resamples need no sorting; the value itself is exact. Percentile intervals of
+    95 % hold the truth in .94 of 600 samples of 104 galaxies for an area of .76 and equal classes, in .91 where one in
+    ten is of the class, in .90 for an area of .96: near its end the interval is too short, as it is for other scores.
 
     Parameters
     ----------
