@@ -13,7 +13,7 @@ _LOOK: Mapping[str, Mapping[str, object]] = {
     },
     "laptop": {
         "image_side": 76, "field_side": 48, "global_crop": 36, "local_crop": 24, "patch_size": 12,
-        "dim": 128, "depth": 3, "n_heads": 4, "image_norm": "rgb_zscore",
+        "dim": 192, "depth": 3, "n_heads": 6, "image_norm": "rgb_zscore",
     },
     "paper": {
         "image_side": 152, "field_side": 152, "global_crop": 144, "local_crop": 60, "patch_size": 12,
@@ -28,7 +28,7 @@ _TRAINING: Mapping[str, Mapping[str, object]] = {
         "n_prototypes": 256, "head_hidden": 96, "head_bottleneck": 32, "teacher_momentum": 0.9,
     },
     "laptop": {
-        "n_steps": 700, "log_every": 25, "batch_size": 32, "learning_rate": 2e-3, "min_learning_rate": 2e-5,
+        "n_steps": 400, "log_every": 25, "batch_size": 32, "learning_rate": 2e-3, "min_learning_rate": 2e-5,
         "weight_decay": 0.04, "clip": 3.0, "n_local": 4, "n_prototypes": 512, "head_hidden": 192, "head_bottleneck": 48,
         "teacher_temperature": 0.02, "final_teacher_temperature": 0.04, "temperature_ramp": 0.3,
         "teacher_momentum": 0.95,
@@ -89,7 +89,7 @@ CARDS: tuple[ModelCard, ...] = (
         images="flux",
         options={preset: {**_LOOK[preset], **_TRAINING[preset]} for preset in _LOOK},
         recipes=_RECIPES,
-        train_seconds={"smoke": 5, "laptop": 150, "paper": 5e8},
+        train_seconds={"smoke": 5, "laptop": 80, "paper": 5e8},
         architecture="encoders.astrodino_sizes:architecture",
         references=_REFERENCES,
         training_data="images of the survey's training and unlabelled galaxies",
