@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoders.precision import attention
+
 __all__ = ["Attention", "Block", "LayerScale", "Mlp", "PatchEmbed", "drop_path_rows", "init_transformer_linear"]
 
 LAYER_NORM_EPS = 1e-6  # DINOv2 (torch's own default is 1e-5)
@@ -65,7 +67,7 @@ class Attention(nn.Module):
         n_images, n_tokens, width = qkv_BNF.shape
         qkv = qkv_BNF.reshape(n_images, n_tokens, 3, self.n_heads, width // (3 * self.n_heads))
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 class Mlp(nn.Module):

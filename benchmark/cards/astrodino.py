@@ -85,6 +85,7 @@ CARDS: tuple[ModelCard, ...] = (
         kind="encoder",
         probes=_PROBES,
         summary="vision transformer that learns from its own moving average (DINOv2) on galaxies in linear flux",
+        revision=2,
         fitted=True,
         images="flux",
         options={preset: {**_LOOK[preset], **_TRAINING[preset]} for preset in _LOOK},
