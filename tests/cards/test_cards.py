@@ -110,6 +110,7 @@ def test_the_board_has_the_models_of_the_public_surface() -> None:
     assert sorted(CARDS) == [
         "AstroDINO",
         "Constant",
+        "ExactPosterior",
         "GradientBoosting",
         "ImageHandFeatures",
         "ImagePCA",
