@@ -21,10 +21,8 @@ LEVEL_ANGSTROM = (4400.0, 5600.0)  # rest: observed from z = 0 to .75
 N_LEVELS = 6  # broad bands that the observed wavelengths are cut into
 OXYGEN_ANGSTROM = 3728.5  # [OII], the last feature that a spectrum loses as redshift grows
 LEAST_Z_MAX = 0.3
-SECURE_DCHI2, MIN_SECURE = 25.0, 20
-Z_MARGIN = 1.05  # of 1 + z beyond the farthest secure redshift
 TEMPLATE_ERROR = 0.1  # of the level: how far the best-fitting templates are trusted where data are poor or lacking
-_STATE = ("wave_angstrom", "z_max", "mean", "components", "variance", "column_mean", "column_scale")
+_STATE = ("wave_angstrom", "mean", "components", "variance", "column_mean", "column_scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +42,13 @@ class SpectrumZscanPCA:
     ----------
     n_components : components, at least 1; fewer where there are fewer training rows.
     step : width of the bins in dex, 3e-4 = 207 km/s; as wide as the widest pixel where that is more.
-    z_max : largest redshift of the scan; None to find it in the training spectra, see notes.
+    z_max : largest redshift of the scan; None for that at which [OII] leaves the spectra (1.63 for DESI), at least .3.
     max_rows : galaxies the components are learned from, drawn by a hash of their spectra above it.
     batch_size : spectra in memory at a time.
 
     Notes
     -----
-    No label is used: templates are stellar populations and groups of lines, fixed beforehand. Training spectra are
-    scanned as far as their wavelengths hold [OII] (to z = 1.63 for DESI); the scan then ends 5 % in 1 + z beyond the
-    farthest secure one, or stays that wide where fewer than 20 are secure, and what was found beyond is not learned
-    from. A range that fits the survey is faster and finds fewer redshifts that no galaxy of it has. The embedding has 9
+    No label is used: templates are stellar populations and groups of lines, fixed beforehand. The embedding has 9
     columns of zero mean and unit variance over the training rows (z, log10(z + .01), log10(1 + dchi2), log10 of the
     mean flux in six bands) and the coefficients of the components, in units of the first one's spread. Coefficients
     are the most probable ones given the noise of every bin and the components' own variance over the training rows
@@ -94,8 +89,7 @@ class SpectrumZscanPCA:
         wave = wavelengths(inputs, "SpectrumZscanPCA")
         if len(inputs) < 2:
             raise ValueError(f"SpectrumZscanPCA was given {len(inputs)} training spectra: at least 2 are needed")
-        z_max = self.z_max or max(LEAST_Z_MAX, wave[-1] / OXYGEN_ANGSTROM - 1)
-        frame = self._frame_of(wave, z_max)
+        frame = self._frame_of(wave)
 
         def batches() -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint64]]]:
             for flux, ivar in spectrum_batches(inputs, self.batch_size, "SpectrumZscanPCA"):
@@ -107,9 +101,6 @@ class SpectrumZscanPCA:
 
         drawn = drawn_rows(batches(), self.max_rows)
         n_rest = len(frame.rest_log10_wave)
-        if self.z_max is None:
-            z_max = _range_of(drawn[:, n_rest], drawn[:, n_rest + 2], z_max)
-            drawn = drawn[drawn[:, n_rest] <= z_max]
         mean, components, variance = principal_components(drawn[:, :n_rest], self.n_components, seed)
         columns = drawn[:, n_rest:].astype(np.float64)
         known = np.isfinite(columns)
@@ -118,7 +109,6 @@ class SpectrumZscanPCA:
         spread = np.sqrt((np.where(known, columns - centre, 0) ** 2).sum(axis=0) / count)
         self._learned = {
             "wave_angstrom": wave,
-            "z_max": np.array([z_max], dtype=np.float32),  # as files hold it
             "mean": mean,
             "components": components,
             "variance": np.maximum(variance, 1e-12),
@@ -141,7 +131,7 @@ class SpectrumZscanPCA:
             raise ValueError(
                 f"SpectrumZscanPCA was given {len(wave)} other wavelengths than in training: fit it on these"
             )
-        frame, variance = self._frame_of(wave, float(self._learned["z_max"][0])), self._learned["variance"]
+        frame, variance = self._frame_of(wave), self._learned["variance"]
         parts = [np.empty((0, len(self._learned["column_mean"]) + len(variance)))]
         for flux, ivar in spectrum_batches(inputs, self.batch_size, "SpectrumZscanPCA"):
             found = frame.bring(flux, ivar)
@@ -150,7 +140,7 @@ class SpectrumZscanPCA:
         return np.concatenate(parts).astype(np.float32)
 
     def state(self) -> dict[str, NDArray]:
-        """Mean, components and their variance, scaling of the other columns, wavelengths, range; empty before `fit`."""
+        """Mean, components and their variance, scaling of the other columns, wavelengths; empty before `fit`."""
         return dict(self._learned)
 
     def load_state(self, state: Mapping[str, NDArray]) -> None:
@@ -163,11 +153,10 @@ class SpectrumZscanPCA:
         """
         if sorted(state) != sorted(_STATE):
             raise ValueError(f"SpectrumZscanPCA was given {sorted(state)}: its state is {', '.join(_STATE)}")
-        z_max = float(state["z_max"][0])
-        n_rest = len(self._frame_of(state["wave_angstrom"], z_max).rest_log10_wave)
+        n_rest = len(self._frame_of(state["wave_angstrom"]).rest_log10_wave)
         if state["components"].shape[1:] != (n_rest,) or state["mean"].shape != (n_rest,):
             raise ValueError(
-                f"SpectrumZscanPCA with bins of {self.step:g} dex to z = {z_max:g} was given components of shape "
+                f"SpectrumZscanPCA with bins of {self.step:g} dex was given components of shape "
                 f"{state['components'].shape}: there are {n_rest} bins at rest; build it as it was fitted"
             )
         self._learned = {name: np.asarray(array, dtype=np.float64) for name, array in state.items()}
@@ -180,26 +169,18 @@ class SpectrumZscanPCA:
         matrix += np.diag(1 / self._learned["variance"])
         return np.linalg.solve(matrix, right[..., None])[..., 0]
 
-    def _frame_of(self, wave: NDArray[np.float64], z_max: float) -> _RestFrame:
-        same = self._frame is not None and self._frame.z_max == z_max
-        if self._frame is None or not (same and np.array_equal(self._frame.wave_angstrom, wave)):
+    def _frame_of(self, wave: NDArray[np.float64]) -> _RestFrame:
+        if self._frame is None or not np.array_equal(self._frame.wave_angstrom, wave):
+            z_max = self.z_max or max(LEAST_Z_MAX, wave[-1] / OXYGEN_ANGSTROM - 1)
             self._frame = _RestFrame(wave, self.step, z_max)
         return self._frame
-
-
-def _range_of(z: NDArray, log10_dchi2p1: NDArray, widest: float) -> float:
-    """Where a scan may end that found z (n,) with log10(1 + dchi2) (n,) in a range that ends at ``widest``."""
-    secure = z[log10_dchi2p1 > np.log10(1 + SECURE_DCHI2)]
-    if len(secure) < MIN_SECURE:
-        return widest
-    return float(np.clip((1 + secure.max()) * Z_MARGIN - 1, LEAST_Z_MAX, widest))
 
 
 class _RestFrame:
     """Brings spectra on one grid of wavelengths to their own rest frames."""
 
     def __init__(self, wave_angstrom: NDArray[np.float64], step: float, z_max: float) -> None:
-        self.wave_angstrom, self.z_max = wave_angstrom, z_max
+        self.wave_angstrom = wave_angstrom
         self._bins = LogBins.of(wave_angstrom, step)
         self._scan = TemplateScan(self._bins.log10_wave, z_max)
         rest = self._scan.rest_log10_wave

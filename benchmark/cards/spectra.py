@@ -24,7 +24,7 @@ CARDS: tuple[ModelCard, ...] = (
         kind="encoder",
         probes=_PROBES,
         summary="redshift by a scan of templates, then 24 principal components of the spectrum at rest",
-        revision=2,
+        revision=3,
         fitted=True,
         options={"smoke": {"n_components": 16}, "laptop": {"n_components": 24}, "paper": {"n_components": 40}},
         references=(
@@ -43,10 +43,9 @@ CARDS: tuple[ModelCard, ...] = (
         ),
         training_data=_TRAINING_DATA,
         notes=(
-            "Five stellar templates and three groups of lines, fixed beforehand; no label is used: how far the scan "
-            "goes follows from wavelengths and from the sure redshifts it finds in training spectra. On the simulated "
-            "survey the templates are made from the same stellar populations as the galaxies: redshifts are easier "
-            "than on real spectra."
+            "Five stellar templates and three groups of lines, fixed beforehand; no label is used, and the scan goes "
+            "as far as the spectra hold [OII]. On the simulated survey the templates are made from the same stellar "
+            "populations as the galaxies: redshifts are easier than on real spectra."
         ),
     ),
 )
