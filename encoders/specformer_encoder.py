@@ -179,7 +179,7 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
             values that are not allowed.
         """
         wave = wavelengths(inputs, self.name)
-        if self._wave_angstrom.size and not np.array_equal(wave, self._wave_angstrom):
+        if self._wave_angstrom.size and not _same_pixels(wave, self._wave_angstrom):
             raise ValueError(
                 f"{self.name} was given {len(wave)} other wavelengths than in training: train it on these, or bring "
                 "the spectra to those"
@@ -292,6 +292,11 @@ class _Chosen:
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         return self.stack[self.rows[rows]]
+
+
+def _same_pixels(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    """Whether wavelengths agree to 1e-6 (0.3 km/s): two files of one grid may round it differently."""
+    return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-6, atol=0))
 
 
 def _binned(stack: SpectrumStack, bins: LogBins | PixelBins, reader: str) -> Tensor:

@@ -21,6 +21,7 @@ from encoders.randomness import seeded_torch
 from encoders.specformer import SpecFormer, SpecFormerOutput
 from encoders.specformer_objective import MaskedWindows, Masking, ThinnedWindows
 from encoders.specformer_sizes import architecture
+from encoders.spectra import DESI_WAVE_ANGSTROM
 from encoders.spectrum_tokens import n_windows, relative_spectra, window_fits
 
 WAVE = 3600.0 + 8.0 * np.arange(779)
@@ -347,6 +348,9 @@ def test_what_does_not_fit_is_refused() -> None:
     encoder.fit(stack, seed=0)
     with pytest.raises(ValueError, match="other wavelengths than in training"):
         encoder.embed(Stack(stack.rows, WAVE + 1))
+    with pytest.raises(ValueError, match="778 other wavelengths than in training"):
+        encoder.embed(Stack(stack.rows[:, :, 1:], WAVE[1:]))
+    np.testing.assert_array_equal(encoder.embed(Stack(stack.rows, WAVE * (1 + 1e-8))), encoder.embed(stack))
     state = encoder.state()
     del state["wave_angstrom"]
     with pytest.raises(ValueError, match="without wave_angstrom"):
@@ -372,3 +376,16 @@ def test_real_spectra_are_learned_from_and_embedded(name: str, real_data: Path, 
         if len(stack) >= 10:  # two galaxies, as among the coadds, differ in one direction
             assert collapsed(embedding) == ""
         assert np.abs(embedding - embedding[0]).max() > 1e-3
+
+
+@pytest.mark.real_data
+def test_weights_learned_elsewhere_embed_real_coadds_on_the_same_pixels(real_data: Path, tmp_path: Path) -> None:
+    spec = Path(__file__).parents[2] / "configs" / "surveys" / "desi_coadds.toml"
+    survey, _ = import_survey(spec, tmp_path / "desi", data_dir=real_data)
+    coadds = inputs(survey, "spectrum", np.arange(survey.n_galaxies))
+    encoder = SpecFormerEncoder(**CARDS[0].options["smoke"])
+    encoder.fit(galaxies(60, wave_angstrom=DESI_WAVE_ANGSTROM)[0], seed=0)
+    embedding = encoder.embed(coadds)
+    assert embedding.shape == (survey.n_galaxies, 48)
+    assert np.isfinite(embedding).all()
+    assert np.abs(embedding[0] - embedding[1]).max() > 1e-2
