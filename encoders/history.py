@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["History", "levelled_off"]
 
 _N_BINS = 40  # the loss is smoothed to this many means over the run
-_MIN_ROWS = 20
+_MIN_ROWS = 16
 _TAIL = 0.25  # part of the run that has to be flat
 _FLAT = 0.05  # change over that part, as a share of the whole range of the loss
 
@@ -23,7 +23,7 @@ def levelled_off(loss: Sequence[float] | NDArray) -> bool:
 
     The losses are averaged to at most 40 bins and a straight line is fitted to those of the last quarter. The change
     along the line, plus twice its standard error, must be at most 5 % of the range (largest less smallest bin) of the
-    whole run: a loss too noisy to tell has not been shown to be flat. Fewer than 20 losses never suffice, nor does a
+    whole run: a loss too noisy to tell has not been shown to be flat. Fewer than 16 losses never suffice, nor does a
     loss that did not move at all.
 
     Parameters

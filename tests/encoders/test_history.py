@@ -30,9 +30,16 @@ def test_a_loss_that_still_falls_has_not(scale: float) -> None:
 def test_a_loss_too_noisy_too_short_or_without_any_change_has_not() -> None:
     rng = np.random.default_rng(1)
     assert not levelled_off(0.1 * np.exp(-STEPS / 40) + rng.normal(size=400))
-    assert not levelled_off(np.exp(-np.arange(19) / 2.0))
+    assert not levelled_off(np.exp(-np.arange(15) / 2.0))
     assert not levelled_off(np.full(400, 6.93))
     assert not levelled_off(np.r_[np.exp(-STEPS / 40), np.nan])
+
+
+def test_sixteen_rows_suffice_for_a_verdict_both_ways() -> None:
+    rows = np.arange(16)
+    noise = 0.005 * np.random.default_rng(3).normal(size=16)
+    assert levelled_off(np.exp(-rows / 2) + noise)
+    assert not levelled_off(np.exp(-rows / 12) + noise)
 
 
 def test_a_verdict_does_not_hang_on_the_unit_of_the_loss() -> None:
