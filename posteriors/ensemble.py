@@ -261,7 +261,8 @@ class FlowEnsemble:
         """The densest point (n, t) of each galaxy's posterior, in the targets' units.
 
         The densest of some draws, moved uphill along the gradient of the mixture. The mode of a density depends on the
-        target's scale: that of log10 M* is not that of M*.
+        target's scale: that of log10 M* is not that of M*. Where a target has limits it is the mode of what
+        `posteriors.limits.TargetLimits` makes of it: per unit of the target a density may diverge at a limit.
 
         Parameters
         ----------
@@ -279,7 +280,7 @@ class FlowEnsemble:
         encoded = self._encoded(context_nc)
         blocks = draw_blocks(self._backend, len(self.members), encoded, self.n_targets, _check_count(n_draws), seed)
         for galaxies, draws in blocks:
-            best = climb_to_mode(self._backend, self.target_scaling, draws, encoded[galaxies])
+            best = climb_to_mode(self._backend, draws, encoded[galaxies])
             found[galaxies] = self.target_scaling.inverse(best.double().cpu().numpy())
         return found
 

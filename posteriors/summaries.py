@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posteriors.backends import Backend
-from posteriors.scaling import TargetScaling
 
 __all__ = ["climb_to_mode", "quantiles_of"]
 
@@ -30,7 +29,7 @@ def quantiles_of(
     return found
 
 
-def climb_to_mode(backend: Backend, scaling: TargetScaling, draws: NDArray, context: Tensor) -> Tensor:
+def climb_to_mode(backend: Backend, draws: NDArray, context: Tensor) -> Tensor:
     """The densest point (n, t) in scaled units: from the densest draw uphill, by the gradient's signs.
 
     Parameters
@@ -40,14 +39,14 @@ def climb_to_mode(backend: Backend, scaling: TargetScaling, draws: NDArray, cont
     """
     drawn = torch.from_numpy(np.ascontiguousarray(draws)).to(context)
     with torch.no_grad():
-        found = torch.stack([_log_density(backend, scaling, each, context) for each in drawn])
+        found = torch.stack([_log_density(backend, each, context) for each in drawn])
     start = drawn[found.argmax(0), torch.arange(len(context), device=context.device)]
     point = start.clone().requires_grad_()
     best, best_density = start.clone(), found.amax(0)
     optimiser = torch.optim.Rprop([point], lr=_FIRST_STEP, step_sizes=_STEP_RANGE)
     for _ in range(_STEPS):
         optimiser.zero_grad()
-        density = _log_density(backend, scaling, point, context)
+        density = _log_density(backend, point, context)
         better = density.detach() > best_density
         best[better], best_density[better] = point.detach()[better], density.detach()[better]
         (-density.sum()).backward()
@@ -55,7 +54,7 @@ def climb_to_mode(backend: Backend, scaling: TargetScaling, draws: NDArray, cont
     return best
 
 
-def _log_density(backend: Backend, scaling: TargetScaling, scaled: Tensor, context: Tensor) -> Tensor:
-    """Log density (n,) of the mixture per unit of the targets at scaled values (n, t)."""
+def _log_density(backend: Backend, scaled: Tensor, context: Tensor) -> Tensor:
+    """Log density (n,) of the mixture at scaled values (n, t), per unit of these."""
     members = backend.log_prob(scaled, context)
-    return torch.logsumexp(members, 0) - math.log(len(members)) + scaling.log_slope(scaled)
+    return torch.logsumexp(members, 0) - math.log(len(members))

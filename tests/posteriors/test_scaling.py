@@ -92,7 +92,7 @@ def test_limits_come_back_and_their_slope_is_that_of_finite_differences(limit) -
 
 @pytest.mark.parametrize("limit", [(0.0, None), (None, 10.0)])
 def test_a_limit_far_away_changes_nothing_and_one_nearby_bends_like_a_logarithm(limit) -> None:
-    limits = TargetLimits.of([limit], np.array([0.4]))
+    limits = TargetLimits.of([limit], np.array([1.25]))  # a reach of .1
     towards = 1.0 if limit[0] == 0.0 else -1.0  # 4 is 40 reaches of .1 away, 10^-6 is 10^-5 of one
     edge = limit[0] if limit[0] is not None else limit[1]
     far, near = np.array([[edge + 4 * towards]]), np.array([[edge + 1e-6 * towards], [edge + 2e-6 * towards]])
