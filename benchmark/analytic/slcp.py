@@ -23,6 +23,8 @@ N_POINTS = 4
 EXTRA_VARIANCE = 1e-6  # the benchmark's code adds it to both variances
 _N_CELLS = 12  # a dimension, with two nodes of Gauss's rule each
 _SAFETY = 1.5  # of the largest ratio of the posterior to its proposal, which is estimated
+_N_ROUNDS = 300  # of rejection, before a draw of the means
+_N_GRID = 4_000  # comes from a grid
 _NODES = np.array([-1.0, 1.0]) / np.sqrt(3)
 
 
@@ -182,20 +184,56 @@ def _both_below(h: Array, k: Array, rho: Array) -> Array:
 
 
 def _draw_means(data: _Data, shape: Array, rng: np.random.Generator) -> Array:
-    """Means (m, 2) given (|theta3|, |theta4|, theta5) (m, 3), inside the box: the first one cut off, then accepted."""
+    """Means (m, 2) given (|theta3|, |theta4|, theta5) (m, 3), inside the prior's box.
+
+    By rejection: the first is drawn where the second may lie in the box at all, to eight widths. Where hardly any is
+    kept, as the box cuts off but the edge of a narrow ridge, the first comes from a fine grid instead.
+    """
     variance1, covariance, variance2 = (v / N_POINTS for v in _covariance(*shape.T))
     sigma1, slope = np.sqrt(variance1), covariance / variance1
     sigma2 = np.sqrt(np.maximum(variance2 - slope * covariance, 1e-300))
+    safe = np.where(np.abs(slope) > 1e-12, slope, 1e-12)
+    ends = np.sort([(side * (BOUND + 8 * sigma2) - data.mean[1]) / safe + data.mean[0] for side in (-1, 1)], axis=0)
+    low, high = (np.clip(end, -BOUND, BOUND) for end in ends)
     means, waiting = np.empty((len(shape), 2)), np.arange(len(shape))
-    for _ in range(10_000):
-        s1 = sigma1[waiting]
-        low, high = (ndtr((edge - data.mean[0]) / s1) for edge in (-BOUND, BOUND))
-        first = data.mean[0] + s1 * ndtri(low + (high - low) * rng.random(len(waiting)))
+    for _ in range(_N_ROUNDS):
+        edges = (low[waiting] - data.mean[0]) / sigma1[waiting], (high[waiting] - data.mean[0]) / sigma1[waiting]
+        first = data.mean[0] + sigma1[waiting] * _cut_normal(*edges, rng)
         centre = data.mean[1] + slope[waiting] * (first - data.mean[0])
         second = centre + sigma2[waiting] * rng.normal(size=len(waiting))
-        good = np.abs(second) <= BOUND
+        good = (np.abs(second) <= BOUND) & (np.abs(first) <= BOUND)
         means[waiting[good]] = np.stack([first, second], axis=1)[good]
         waiting = waiting[~good]
         if not len(waiting):
             return means
-    raise ValueError("slcp: the means lie outside the prior's box; no simulation gives such inputs")
+    for row in waiting:
+        step = (high[row] - low[row]) / _N_GRID
+        grid = low[row] + step * (np.arange(_N_GRID) + 0.5)
+        edges = _edges_of_second(data, grid, slope[row], sigma2[row])
+        z = (grid - data.mean[0]) / sigma1[row]
+        total = np.cumsum(np.exp(0.5 * np.square(z).min() - 0.5 * z**2) * _mass_between(*edges))
+        first = grid[np.searchsorted(total, rng.random() * total[-1])] + step * (rng.random() - 0.5)
+        edges = _edges_of_second(data, np.array([first]), slope[row], sigma2[row])
+        centre = data.mean[1] + slope[row] * (first - data.mean[0])
+        means[row] = first, np.clip(centre + sigma2[row] * _cut_normal(*edges, rng)[0], -BOUND, BOUND)
+    return means
+
+
+def _edges_of_second(data: _Data, first: Array, slope: float, sigma2: float) -> tuple[Array, Array]:
+    """The box's edges of the second mean given the first (k,), in units of its width."""
+    centre = data.mean[1] + slope * (first - data.mean[0])
+    return (-BOUND - centre) / sigma2, (BOUND - centre) / sigma2
+
+
+def _mass_between(low: Array, high: Array) -> Array:
+    """Probability of a standard normal number between two edges, from the tail that loses no digits."""
+    left, right = np.where(low > 0, -high, low), np.where(low > 0, -low, high)
+    return ndtr(right) - ndtr(left)
+
+
+def _cut_normal(low: Array, high: Array, rng: np.random.Generator) -> Array:
+    """Standard normal numbers between two edges, from the tail that loses no digits."""
+    flip = np.where(low > 0, -1.0, 1.0)
+    left, right = np.where(low > 0, -high, low), np.where(low > 0, -low, high)
+    a, b = ndtr(left), ndtr(right)
+    return flip * np.clip(ndtri(a + (b - a) * rng.random(len(low))), left, right)

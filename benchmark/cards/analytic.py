@@ -64,6 +64,7 @@ CARDS: tuple[ModelCard, ...] = (
         factory="benchmark.analytic.exact:ExactPosterior",
         kind="reference",
         knows=_BUILD,
+        revision=2,
         probes=("reference",),
         summary="the exact posterior of an analytic survey, by formula: what no posterior can be better than",
         options={"smoke": {}, "laptop": {}, "paper": {}},

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmark.analytic import PROBLEMS, Problem, find_problem
+from benchmark.analytic.slcp import _Data, _draw_means
 from benchmark.contracts import UsageError
 
 NAMES = (
@@ -135,6 +136,24 @@ def test_slcp_agrees_with_a_chain() -> None:
     for column in range(5):
         ours, theirs = np.abs(draws[200:, column]), np.abs(walker[:, column])
         assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("n_rounds", [300, 0])
+@pytest.mark.parametrize("mean", [(2.9, -2.9), (3.03, -3.03), (3.2, 1.0)])
+def test_slcp_draws_means_where_the_box_cuts_a_narrow_ridge(
+    mean: tuple[float, float], n_rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By rejection and by the grid: against draws without a box of which those inside are kept, at least 1 in 10^4."""
+    monkeypatch.setattr("benchmark.analytic.slcp._N_ROUNDS", n_rounds)
+    data, rng = _Data(np.array(mean), np.eye(2)), np.random.default_rng(0)
+    ours = _draw_means(data, np.tile([1.0, 1.0, 2.9], (400, 1)), rng)
+    assert np.abs(ours).max() <= 3
+    factor = np.linalg.cholesky(0.25 * np.array([[1 + 1e-6, np.tanh(2.9)], [np.tanh(2.9), 1 + 1e-6]]))
+    free = data.mean + rng.normal(size=(400_000, 2)) @ factor.T
+    inside = free[(np.abs(free) <= 3).all(axis=1)]
+    assert len(inside) > 40
+    for column in range(2):
+        assert stats.ks_2samp(ours[:, column], inside[:4_000, column]).pvalue > 1e-3
 
 
 def test_an_unknown_problem_is_named() -> None:
