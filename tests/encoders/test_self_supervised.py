@@ -15,6 +15,7 @@ from encoders.self_supervised import rows_in_memory
 
 def encoder(**changes: Any) -> AutoencoderEncoder:
     settings: dict[str, Any] = {"n_steps": 40, "batch_size": 16, "learning_rate": 1e-2, "log_every": 5}
+    settings["precision"] = "float32"
     return AutoencoderEncoder(**(settings | changes))
 
 

@@ -102,6 +102,7 @@ def config(**changes: Any) -> TrainingConfig:
         "weight_decay": 0.01,
         "final_weight_decay": 0.1,
         "clip": 0.5,
+        "precision": "float32",  # sums of several processes are compared
         "log_every": 4,
         "checkpoint_every": 7,
     }

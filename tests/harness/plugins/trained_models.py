@@ -47,7 +47,7 @@ class Denoiser(nn.Module):
                 stream.write(f"{step}\n")
 
     def diagnostics(self, batch: Tensor, *, generator: torch.Generator) -> dict[str, float]:
-        return {"effective_rank": effective_rank(self.average(batch).numpy())}
+        return {"effective_rank": effective_rank(self.average(batch).float().numpy())}
 
 
 class Trained(SelfSupervisedEncoder):
@@ -56,7 +56,8 @@ class Trained(SelfSupervisedEncoder):
     name = "Trained"
 
     def __init__(self, width: int = 3, noise: float = 0.1, **training: Any) -> None:
-        super().__init__(**({"n_steps": 60, "batch_size": 16, "learning_rate": 0.01} | training))
+        defaults = {"n_steps": 60, "batch_size": 16, "learning_rate": 0.01, "precision": "float32"}
+        super().__init__(**(defaults | training))
         self.width, self.noise = width, noise
 
     def _build(self, inputs: Any) -> nn.Module:
