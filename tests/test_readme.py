@@ -52,5 +52,5 @@ def test_every_file_that_the_readme_links_exists() -> None:
 
 
 def test_the_models_of_the_readme_are_those_of_the_registry() -> None:
-    (listed,) = re.findall(r"^Models: (.*?)\. What", README, re.MULTILINE | re.DOTALL)
+    (listed,) = re.findall(r"^\| models \| read \|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
     assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(card.name for card in MODELS)

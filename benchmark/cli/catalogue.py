@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmark.registry import HEADS, METRICS, MODELS, SURVEYS, TASKS, Registry,
 
 __all__ = ["check", "list_entries", "show"]
 
+_WIDTH, _MARGIN = 120, 20
 _COLUMNS = ("item", "ours", "paper", "code")
 _REGISTRIES: dict[str, Registry[Any]] = {
     "models": MODELS,
@@ -65,8 +67,8 @@ def show(
         typer.echo(json.dumps(facts, indent=1))
         return 0
     for field, value in _facts(entry).items():
-        if value not in ("", None, [], {}):
-            typer.echo(f"{field:20}{_plain(value)}")
+        if value not in ("", None, [], (), {}) and (field != "knows" or entry.kind == "reference"):
+            typer.echo(_block(field, value))
     if rows:
         typer.echo(f"\narchitecture and training, preset {preset}, recipe {recipe}\n{_aligned([_COLUMNS, *rows])}")
     return 0
@@ -126,9 +128,26 @@ def _facts(entry: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(entry).items() if not callable(value)}
 
 
+def _block(field: str, value: Any) -> str:
+    """A field of a card for people: presets, recipes and references a paragraph each, wrapped under each other."""
+    if isinstance(value, dict) and all(isinstance(item, dict) for item in value.values()):
+        paragraphs = [f"{key}: {_plain(item)}" for key, item in value.items()]
+    elif field == "references":
+        paragraphs = [f"{ref['authors']} {ref['year']}. {ref['title']}. {ref['identifier']}" for ref in value]
+    else:
+        paragraphs = [_plain(value)]
+    wrapped = [line for text in paragraphs for line in _wrap(text)]
+    return textwrap.indent("\n".join(wrapped), " " * _MARGIN).replace(" " * _MARGIN, f"{field:{_MARGIN}}", 1)
+
+
+def _wrap(text: str) -> list[str]:
+    """Lines of a paragraph, all but the first further in."""
+    return textwrap.wrap(text, _WIDTH - _MARGIN, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {item if isinstance(item, tuple) else _plain(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_plain(item) for item in value)
     return str(value)
