@@ -23,7 +23,8 @@ def test_a_band_that_training_galaxies_hardly_ever_miss_does_not_cost_a_galaxy_i
     context = photometry_context(magnitudes)
     train, validation = np.arange(400), np.arange(400, n - n_test)
     head = FlowHead(members=2, epochs=15)
-    head.fit(context[train], target[train], validation=(context[validation], target[validation]), seed=0)
+    limits = [(None, None)] * 2
+    head.fit(context[train], target[train], validation=(context[validation], target[validation]), limits=limits, seed=0)
     found = head.member_log_prob(target[test], context[test])
     # a standard normal density, which knows nothing of the galaxy, has -2.8 in the mean and -9 for the farthest of 50
     assert found.min() > -30
