@@ -1,4 +1,10 @@
-"""AstroDINO, and the same network with random weights."""
+"""AstroDINO, and the same network with random weights.
+
+At laptop size AstroDINO balances prototypes by Sinkhorn-Knopp and leaves KoLeo out. Chosen on training and validation
+galaxies of the simulated survey (5 folds, mean R2 of five properties, probe mlp): .579 and .576 with two seeds.
+Centring with KoLeo gave .564 after 400 steps and .557 after 900, where exp(2.4) of 512 prototypes were in use;
+Sinkhorn-Knopp with KoLeo gave .567.
+"""
 
 from collections.abc import Mapping
 
@@ -28,10 +34,10 @@ _TRAINING: Mapping[str, Mapping[str, object]] = {
         "n_prototypes": 256, "head_hidden": 96, "head_bottleneck": 32, "teacher_momentum": 0.9,
     },
     "laptop": {
-        "n_steps": 400, "log_every": 25, "batch_size": 32, "learning_rate": 2e-3, "min_learning_rate": 2e-5,
+        "n_steps": 800, "log_every": 25, "batch_size": 32, "learning_rate": 2e-3, "min_learning_rate": 2e-5,
         "weight_decay": 0.04, "clip": 3.0, "n_local": 4, "n_prototypes": 512, "head_hidden": 192, "head_bottleneck": 48,
-        "teacher_temperature": 0.02, "final_teacher_temperature": 0.04, "temperature_ramp": 0.3,
-        "teacher_momentum": 0.95,
+        "balance": "sinkhorn", "koleo_weight": 0.0, "teacher_temperature": 0.02, "final_teacher_temperature": 0.04,
+        "temperature_ramp": 0.3, "teacher_momentum": 0.95,
     },
     "paper": {
         "n_steps": 250_000, "batch_size": 1440, "learning_rate": 2e-4, "lr_scaling": "sqrt", "min_learning_rate": 1e-6,
@@ -47,12 +53,13 @@ _RECIPES: Mapping[str, Mapping[str, object]] = {
         "aug_p": "paper", "noise_fits": "legacy", "separate_heads": True, "image_norm": "zscore", "rotate": True,
         "local_contains_centre": True, "learning_rate": 0.004, "lr_scaling": "none", "layer_decay": 1.0,
         "patch_lr_scale": 1.0, "weight_decay": 0.001, "final_weight_decay": None, "teacher_momentum": 0.994,
+        "balance": "centre", "koleo_weight": 0.1,
     },
     "code": {
         "aug_p": "code", "noise_fits": "legacy", "separate_heads": False, "image_norm": "rgb", "rotate": False,
         "local_contains_centre": False, "learning_rate": 2e-4, "min_learning_rate": 1e-6, "lr_scaling": "sqrt",
         "layer_decay": 0.9, "patch_lr_scale": 0.2, "weight_decay": 0.001, "final_weight_decay": 0.01,
-        "teacher_momentum": 0.992,
+        "teacher_momentum": 0.992, "balance": "centre", "koleo_weight": 0.1,
     },
 }  # fmt: skip
 
@@ -85,12 +92,12 @@ CARDS: tuple[ModelCard, ...] = (
         kind="encoder",
         probes=_PROBES,
         summary="vision transformer that learns from its own moving average (DINOv2) on galaxies in linear flux",
-        revision=2,
+        revision=3,
         fitted=True,
         images="flux",
         options={preset: {**_LOOK[preset], **_TRAINING[preset]} for preset in _LOOK},
         recipes=_RECIPES,
-        train_seconds={"smoke": 5, "laptop": 80, "paper": 5e8},
+        train_seconds={"smoke": 5, "laptop": 100, "paper": 5e8},
         architecture="encoders.astrodino_sizes:architecture",
         references=_REFERENCES,
         training_data="images of the survey's training and unlabelled galaxies",
@@ -98,7 +105,7 @@ CARDS: tuple[ModelCard, ...] = (
             "The embedding is the teacher's class token of the central crop. Views are cropped, flipped, blurred and "
             "made noisier in nanomaggies, then stretched. Pictures instead of fluxes are cropped and flipped only, and "
             "the record says that they are out of the model's domain. Recipes: where paper and released code differ; "
-            "sizes and steps are the preset's."
+            "sizes and steps are the preset's. The default at laptop size uses Sinkhorn-Knopp and no KoLeo."
         ),
     ),
     ModelCard(

@@ -103,6 +103,15 @@ def test_the_twin_is_the_network_before_the_first_step() -> None:
         assert {key: trained[key] for key in random} == random
 
 
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("recipe", ["paper", "code"])
+def test_recipes_keep_the_published_losses_at_every_size(preset: str, recipe: str) -> None:
+    """AstroCLIP's centring and KoLeo of weight 0.1, whatever the losses of the preset are."""
+    encoder = AstroDINOEncoder(**{**CARDS[0].options[preset], **CARDS[0].recipes[recipe]})  # type: ignore[arg-type]
+    assert encoder._losses.balance == "centre"
+    assert encoder._losses.koleo_weight == 0.1
+
+
 def test_a_training_is_the_same_for_a_seed_and_any_order_of_the_file() -> None:
     images, _ = galaxies(60)
     order = np.random.default_rng(1).permutation(60)

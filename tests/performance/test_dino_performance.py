@@ -36,8 +36,9 @@ class Stack(np.ndarray):
 
 @pytest.fixture(scope="module")
 def objective() -> DINOObjective:
-    """The laptop preset, as drawn."""
+    """The laptop preset as drawn, with centring and KoLeo, which `plain_loss` has."""
     options = {**CARDS[0].options["laptop"], "n_steps": 1, "batch_size": 4, "learning_rate": 0.0}
+    options |= {"balance": "centre", "koleo_weight": 0.1}
     options["min_learning_rate"] = 0.0
     encoder = AstroDINOEncoder(**options)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
