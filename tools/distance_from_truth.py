@@ -3,10 +3,13 @@
     python tools/distance_from_truth.py --problems gaussian5,banana --recipes default,coupling
     python tools/distance_from_truth.py --problems two-moons,slcp,gaussian-mixture --recipes default --n 10000 \\
         --seeds 3 --c2st-draws 5000 --limits --peer
+    python tools/distance_from_truth.py --problems two-moons --recipes default --n 10000 \\
+        --fields '{"n_couplings": 6, "hidden": 64}'
 
 A line is one fit: the gap is mean log p(truth) - log q(truth), paired over fresh galaxies, with its 95 % interval; C2ST
 is the mean over galaxies that no fit has seen. ``--peer`` adds sbi's NPE (neural spline flow, its defaults), where the
-package sbi is installed. Each line is also written as JSON with ``--out``.
+package sbi is installed; ``--fields`` sets fields of the `posteriors.FlowEnsembleConfig`. Each line is also written as
+JSON with ``--out``.
 """
 
 from __future__ import annotations
@@ -37,17 +40,17 @@ Draw = Callable[[np.ndarray, int, int], np.ndarray]
 
 
 def fit_ensemble(
-    problem: Problem, inputs: np.ndarray, target: np.ndarray, recipe: str, seed: int, limits: bool
+    problem: Problem, inputs: np.ndarray, target: np.ndarray, recipe: str, seed: int, options: argparse.Namespace
 ) -> tuple[Density, Draw]:
     """Log density and draws of a flow ensemble; a tenth of the rows chooses epochs."""
-    bounds = [problem.support] * problem.n_targets if limits and problem.support else None
-    config = FlowEnsembleConfig(recipe=recipe)  # type: ignore[arg-type]
+    bounds = [problem.support] * problem.n_targets if options.limits and problem.support else None
+    config = FlowEnsembleConfig.from_dict({"recipe": recipe, **options.fields})
     flows = FlowEnsemble.fit(inputs, target, config=config, seed=seed, limits=bounds)
     return flows.log_prob, lambda rows, n_draws, seed: flows.draw(rows, n_draws, seed)
 
 
 def fit_peer(
-    problem: Problem, inputs: np.ndarray, target: np.ndarray, recipe: str, seed: int, limits: bool
+    problem: Problem, inputs: np.ndarray, target: np.ndarray, recipe: str, seed: int, options: argparse.Namespace
 ) -> tuple[Density, Draw]:
     """Log density and draws of sbi's NPE with its default training; it is told the prior, and rejects beyond it."""
     from sbi.inference import NPE
@@ -90,13 +93,14 @@ def measure(problem: Problem, recipe: str, seed: int, options: argparse.Namespac
     """One fit and its distances from the truth."""
     inputs, target = problem.simulate(options.n, np.random.default_rng([seed, 1]))
     began = time.process_time()
-    log_prob, draw = FITS.get(recipe, fit_ensemble)(problem, inputs, target, recipe, seed, options.limits)
+    log_prob, draw = FITS.get(recipe, fit_ensemble)(problem, inputs, target, recipe, seed, options)
     fit_s = time.process_time() - began
     n_fresh = min(options.fresh, SLOW_DENSITY.get(problem.name, options.fresh))
     fresh_inputs, fresh_target = problem.simulate(n_fresh, np.random.default_rng([FRESH_SEED, 2]))
     gap = problem.log_prob(fresh_target, fresh_inputs) - log_prob(fresh_target, fresh_inputs)
     error = 1.96 * gap.std() / np.sqrt(n_fresh)
-    found = {"problem": problem.name, "recipe": recipe, "n": options.n, "seed": seed, "fit_cpu_s": round(fit_s, 1)}
+    found = {"problem": problem.name, "recipe": recipe, "fields": options.fields, "limits": options.limits}
+    found |= {"n": options.n, "seed": seed, "fit_cpu_s": round(fit_s, 1)}
     found |= {"gap": gap.mean(), "gap_low": gap.mean() - error, "gap_high": gap.mean() + error, "n_fresh": n_fresh}
     if options.c2st_draws:
         rows, _ = problem.simulate(options.c2st_galaxies, np.random.default_rng([FRESH_SEED, 3]))
@@ -132,6 +136,7 @@ def main() -> None:
     parser.add_argument("--c2st-draws", type=int, default=1_000, help="0: no C2ST")
     parser.add_argument("--c2st-galaxies", type=int, default=10)
     parser.add_argument("--limits", action="store_true", help="tell the ensemble the prior's box, as sbi is told it")
+    parser.add_argument("--fields", type=json.loads, default={}, help="JSON of FlowEnsembleConfig's, for all recipes")
     parser.add_argument("--peer", action="store_true", help="also sbi's NPE")
     parser.add_argument("--out", type=Path, help="a file of JSON lines to add to")
     options = parser.parse_args()

@@ -25,13 +25,14 @@ def test_a_line_of_the_table_is_the_gap_of_that_fit(
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)
     options = ["--problems", "gaussian1", "--recipes", "coupling", "--n", "150", "--fresh", "400", "--c2st-draws", "0"]
-    monkeypatch.setattr(sys, "argv", ["tool", *options, "--first-seed", "3", "--out", str(tmp_path / "found.jsonl")])
+    options += ["--first-seed", "3", "--fields", '{"members": 3}', "--out", str(tmp_path / "found.jsonl")]
+    monkeypatch.setattr(sys, "argv", ["tool", *options])
     tool.main()
     (found,) = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
     assert f"{found['gap']:.4f} [" in capsys.readouterr().out
     problem = PROBLEMS["gaussian1"]
     inputs, target = problem.simulate(150, np.random.default_rng([3, 1]))
-    flows = FlowEnsemble.fit(inputs, target, config=FlowEnsembleConfig(recipe="coupling"), seed=3)
+    flows = FlowEnsemble.fit(inputs, target, config=FlowEnsembleConfig(recipe="coupling", members=3), seed=3)
     fresh, truth = problem.simulate(400, np.random.default_rng([tool.FRESH_SEED, 2]))
     gap = problem.log_prob(truth, fresh) - flows.log_prob(truth, fresh)
     assert found["gap"] == pytest.approx(gap.mean(), abs=1e-9)
