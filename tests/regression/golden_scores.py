@@ -12,7 +12,7 @@ from benchmark.simulator import build_survey
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scores.json"
 N_GALAXIES = 600
-KEY = ("model", "probe", "task", "target", "metric")
+KEY = ("model", "probe", "task", "target", "condition", "metric")
 
 
 def scored(folder: Path) -> list[dict[str, Any]]:
