@@ -18,6 +18,7 @@ Key = TypeVar("Key", bound=Hashable)
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
+_MANY_COLUMNS = 32  # from which the faster product of torch is worth its import
 _EXPANDED_VALUES = 1_000_000  # weights of galaxies made from weights of clusters at once, 4 MB
 
 
@@ -151,7 +152,7 @@ class _Table(Generic[Key]):
         products: list[Weights] = []
         parts: dict[Key, list[Floats]] = {key: [] for key in self._orders}
         for weights in chunks:
-            product = self._table @ weights.T
+            product = _product(self._table, weights)
             products.append(product)
             for key, (score, ordered, cells) in self._orders.items():
                 parts[key].append(score.factor * ordered.evaluate(weights, product[cells].T))
@@ -183,6 +184,17 @@ class _Table(Generic[Key]):
             if mean:
                 row += mean * total
         return restored
+
+
+def _product(table: Weights, weights: Weights) -> Weights:
+    """``table @ weights.T``; of many columns by oneDNN, which is faster than some builds of numpy's library."""
+    if len(table) < _MANY_COLUMNS:
+        return table @ weights.T
+    import torch  # here, since a single interval needs no torch, whose import takes seconds
+
+    from posteriors.context_product import product
+
+    return product(torch.from_numpy(table), torch.from_numpy(weights).T).numpy()
 
 
 def _check_scores(bound: Mapping[Key, BoundMoment | BoundOrder], derived: Mapping[Key, DerivedScore], n: int) -> None:

@@ -108,6 +108,18 @@ def test_all_scores_of_a_call_share_their_resamples() -> None:
         assert together[name].low == pytest.approx(alone.low, rel=1e-6, abs=1e-9)
 
 
+def test_scores_of_many_models_are_those_of_each_alone() -> None:
+    models = [make_redshifts(scatter=0.02 * (1 + k), seed=0)[1] for k in range(40)]  # enough for the product of torch
+    z, _ = make_redshifts()
+    together = shared_intervals(
+        {k: POINT_SCORES["r2"].bind(z, predicted) for k, predicted in enumerate(models)}, n=len(z), n_resamples=300
+    )
+    for k, predicted in enumerate(models):
+        alone = bootstrap_ci("r2", z, predicted, n_resamples=300)
+        # both products are float32 sums of 400 numbers of unit size: 1e-6 of a departure of a few per cent
+        assert astuple(together[k])[:3] == pytest.approx(astuple(alone)[:3], rel=1e-6, abs=1e-8)
+
+
 def test_masked_galaxies_stay_in_the_resamples_but_not_in_the_score() -> None:
     z, predicted = make_redshifts(n=120)
     valid = np.random.default_rng(1).random(120) > 0.3
