@@ -104,12 +104,14 @@ def open_checkpoint(card: ModelCard, path: Path, survey_digest: str = "") -> Che
     Raises
     ------
     UsageError
-        If the model takes no weights, or the file is another model's or of another revision.
+        If the model takes no weights, or the file does not exist, is another model's or of another revision.
     GalaxybenchError
         If the file cannot be read, is no file of weights, or was cut.
     """
     if card.kind != "encoder":
         raise UsageError(f"--checkpoint {card.name}={path}: {card.name} is {card.kind}: only encoders take weights")
+    if not path.is_file():
+        raise UsageError(f"{path}: does not exist; give a file that 'pretrain' wrote, or released weights (.ckpt)")
     if is_official(path):
         return _open_official(card, path)
     facts = read_header(path).facts
