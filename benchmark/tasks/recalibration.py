@@ -29,14 +29,15 @@ def recalibrated_draws(evidence: Posterior) -> NDArray[np.float32] | None:
     pit, known, new = evidence.validation_pit, evidence.validation_magnitude, evidence.magnitude
     if pit is None or len(pit) < _LEAST_VALIDATION:
         return None
-    mended = recalibrate_by_pit(pit, evidence.draws).astype(np.float32)
     if known is None or new is None or np.isfinite(known).sum() < _QUARTERS * _LEAST_IN_QUARTER:
-        return mended
+        return recalibrate_by_pit(pit, evidence.draws).astype(np.float32)
     edges = np.quantile(known[np.isfinite(known)], np.arange(1, _QUARTERS) / _QUARTERS)
     quarter_of_known, quarter = (np.where(np.isfinite(m), np.searchsorted(edges, m), -1) for m in (known, new))
-    for number in range(_QUARTERS):
+    mended = np.empty(evidence.draws.shape, dtype=np.float32)
+    for number in np.unique(quarter):
         galaxies = np.flatnonzero(quarter == number)
-        mended[:, galaxies] = recalibrate_by_pit(pit[quarter_of_known == number], evidence.draws[:, galaxies])
+        theirs = pit if number < 0 else pit[quarter_of_known == number]  # without a magnitude: all of them
+        mended[:, galaxies] = recalibrate_by_pit(theirs, evidence.draws[:, galaxies])
     return mended
 
 
