@@ -192,7 +192,7 @@ def _product(table: Weights, weights: Weights) -> Weights:
         return table @ weights.T
     import torch  # here, since a single interval needs no torch, whose import takes seconds
 
-    from posteriors.context_product import product
+    from posteriors.products import product
 
     return product(torch.from_numpy(table), torch.from_numpy(weights).T).numpy()
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from posteriors.context_product import context_product
 from posteriors.flows import ConditionalFlow
+from posteriors.products import context_product
 from posteriors.stacked_layout import StackShape, pack, unpack
 from posteriors.stacked_splines import spline, spline_inverse
 

@@ -7,8 +7,8 @@ import torch
 from problems import banana, linear_gaussian
 
 from posteriors import FlowEnsemble, FlowEnsembleConfig, fitting
-from posteriors.context_product import context_product
 from posteriors.flows import decayed_parameters, make_flow
+from posteriors.products import context_product
 from posteriors.stacked import FlowStack
 
 

@@ -1,4 +1,4 @@
-"""The product of one context with the weights of all members, the largest of a stack, and its gradient.
+"""Matrix products in float32 at the speed of oneDNN, and that of a context with the weights of all members.
 
 torch gives float32 products on a CPU to MKL, which on processors of AMD runs at half the speed of oneDNN. oneDNN comes
 with torch as well, and its linear layer is the same product.
