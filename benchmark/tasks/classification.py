@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Predictions
-from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard
+from benchmark.contracts import GalaxybenchError, Score, TaskCard
 from benchmark.facts import target_of
 from benchmark.metrics.probabilities import bind_roc_auc, brier_per_galaxy
+from benchmark.tasks.eligible import every_target
 from posteriors.bootstrap import shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, DerivedScore, mean_of_scores, mean_over_galaxies
@@ -36,17 +37,13 @@ ScoreKey = tuple[str, str, str]
 Floats = NDArray[np.float64]
 
 
-def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
-    return tuple(target.name for target in targets)
-
-
 TASK = TaskCard(
     name="classification",
     version=1,
     needs="predictions",
     metrics=_METRICS,
     score="benchmark.tasks.classification:score",
-    targets=_targets,
+    targets=every_target,
     reason="has no target with classes",
     # accuracy and weighted F1 reward the most common class, and where classes are unequal it is predicted too often
     headline=("roc_auc", "mean"),

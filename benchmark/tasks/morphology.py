@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Predictions
-from benchmark.contracts import Score, Target, TaskCard
+from benchmark.contracts import Score, TaskCard
 from benchmark.data.votes import n_volunteers
+from benchmark.tasks.eligible import every_target
 from posteriors.bootstrap import shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, mean_of_scores
@@ -32,17 +33,13 @@ _MIN_GALAXIES = 100
 _N_CEILING_DRAWS = 200
 
 
-def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
-    return tuple(target.name for target in targets)
-
-
 TASK = TaskCard(
     name="morphology",
     version=2,
     needs="predictions",
     metrics=_METRICS,
     score="benchmark.tasks.morphology:score",
-    targets=_targets,
+    targets=every_target,
     reason="has no votes of volunteers",
     # accuracy and weighted F1 reward the most common answer: a constant predictor can stand above a model that sees
     headline=("balanced_accuracy", "mean"),

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
-from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard
+from benchmark.contracts import GalaxybenchError, Score, TaskCard
 from benchmark.tasks.calibration import calibration_details, pit_distances, tarp_tests
+from benchmark.tasks.eligible import joint_targets
 from benchmark.tasks.floor import marginal_draws, marginal_nll
 from benchmark.tasks.points import RESAMPLED
 from benchmark.tasks.recalibration import recalibrated_details, recalibrated_draws
@@ -28,10 +29,6 @@ ScoreKey = tuple[str, str, str]  # "model", "recalibrated", "floor" or "resample
 _LEVELS = {"coverage_68": 0.68, "coverage_95": 0.95}
 _ENERGY_DRAWS = 200  # of a galaxy: all pairs of draws are compared
 _MIN_GALAXIES = 50  # below it no calibration test says anything
-
-
-def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
-    return tuple(target.name for target in targets if target.joint)
 
 
 TASK = TaskCard(
@@ -53,7 +50,7 @@ TASK = TaskCard(
         "nll_ceiling",
     ),
     score="benchmark.tasks.posterior:score",
-    targets=_targets,
+    targets=joint_targets,
     reason="has no default targets",
     headline=("nll_mixture", "joint"),
     summary="joint posterior of the default targets: NLL, coverage, TARP, PIT, CRPS, energy score, sharpness",

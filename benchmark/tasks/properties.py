@@ -8,16 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Predictions
-from benchmark.contracts import Score, Target, TaskCard
+from benchmark.contracts import Score, TaskCard
+from benchmark.tasks.eligible import every_target
 from benchmark.tasks.points import CEILING, point_scores
 
 __all__ = ["TASK", "score"]
 
 _METRICS = ("r2", "rmse")
-
-
-def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
-    return tuple(target.name for target in targets)
 
 
 TASK = TaskCard(
@@ -26,7 +23,7 @@ TASK = TaskCard(
     needs="predictions",
     metrics=(*_METRICS, CEILING),
     score="benchmark.tasks.properties:score",
-    targets=_targets,
+    targets=every_target,
     reason="has no numeric target",
     headline=("r2", "mean"),
     summary="every numeric target of the survey: R2 and RMSE, and the mean R2 over the ranked targets",

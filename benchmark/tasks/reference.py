@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
-from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard, TooFewGalaxies
+from benchmark.contracts import GalaxybenchError, Score, TaskCard, TooFewGalaxies
+from benchmark.tasks.eligible import joint_targets
 from benchmark.tasks.floor import marginal_draws
 from posteriors.bootstrap import shared_intervals
 from posteriors.scores import density
@@ -32,17 +33,13 @@ _WIDE_SHARE, _WIDE = 0.01, 2.0  # of the kernel densities: a Gaussian of twice t
 KOLMOGOROV_MEAN = float(np.sqrt(np.pi / 2) * np.log(2))
 
 
-def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
-    return tuple(target.name for target in targets if target.joint)
-
-
 TASK = TaskCard(
     name="reference",
     version=1,
     needs="posterior",
     metrics=("nll_gap", "crps_gap", "reference_ks"),
     score="benchmark.tasks.reference:score",
-    targets=_targets,
+    targets=joint_targets,
     reason="has no default targets",
     headline=("nll_gap", "mean"),
     summary="photometry posteriors on simulated surveys against the posterior that photometry allows",

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
-from benchmark.contracts import GalaxybenchError, Score, Target, TaskCard, TooFewGalaxies
+from benchmark.contracts import GalaxybenchError, Score, TaskCard, TooFewGalaxies
+from benchmark.tasks.eligible import joint_targets
 from benchmark.tasks.floor import marginal_draws, marginal_nll
 from posteriors.bootstrap import shared_intervals
 from posteriors.scores import density
@@ -28,17 +29,13 @@ _N_FOLDS = 2  # half the draws train, the other half is judged, and the reverse
 _MIN_GALAXIES = 20  # below it a bootstrap interval says nothing
 
 
-def _targets(targets: tuple[Target, ...]) -> tuple[str, ...]:
-    return tuple(target.name for target in targets if target.joint)
-
-
 TASK = TaskCard(
     name="validity",
     version=1,
     needs="posterior",
     metrics=("nll_gap", "c2st"),
     score="benchmark.tasks.validity:score",
-    targets=_targets,
+    targets=joint_targets,
     reason="has no default targets",
     headline=("nll_gap", "joint"),
     summary="posteriors on analytic surveys against the exact one: density gap and classifier two-sample test",
