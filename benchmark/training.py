@@ -116,7 +116,7 @@ def training_facts(encoder: Any) -> dict[str, Any]:
 
 def embedding_facts(embedding: NDArray[np.float32]) -> dict[str, Any]:
     """Size of an embedding, how evenly it uses its directions, and why it has collapsed (empty where it has not)."""
-    from encoders.collapse import collapsed, effective_rank, spread, uniformity
+    from encoders.training.collapse import collapsed, effective_rank, spread, uniformity
 
     facts: dict[str, Any] = {"embed_dim": int(embedding.shape[1])}
     if len(embedding) < 2:

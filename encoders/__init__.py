@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encoders.astrodino import AstroDINO, AstroDINOConfig
-    from encoders.astrodino_encoder import AstroDINOEncoder
-    from encoders.handcrafted import ImageHandFeatures
-    from encoders.linear import ImagePCA, ImagePixels
+    from encoders.astrodino.encoder import AstroDINOEncoder
+    from encoders.astrodino.network import AstroDINO, AstroDINOConfig
+    from encoders.classical.handcrafted import ImageHandFeatures
+    from encoders.classical.linear import ImagePCA, ImagePixels
+    from encoders.classical.spectrum_pca import SpectrumPCA
+    from encoders.classical.zscan_pca import SpectrumZscanPCA
     from encoders.official import load_official
     from encoders.random_vit import RandomViT
-    from encoders.self_supervised import SelfSupervisedEncoder
-    from encoders.specformer import SpecFormer
-    from encoders.specformer_encoder import SpecFormerEncoder
-    from encoders.spectrum_pca import SpectrumPCA
-    from encoders.train import TrainingConfig
+    from encoders.specformer.encoder import SpecFormerEncoder
+    from encoders.specformer.network import SpecFormer
+    from encoders.training.self_supervised import SelfSupervisedEncoder
+    from encoders.training.train import TrainingConfig
     from encoders.vit import VisionTransformer
-    from encoders.zscan_pca import SpectrumZscanPCA
 
 __all__ = [
     "AstroDINO",
@@ -41,19 +41,19 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AstroDINO": "encoders.astrodino",
-    "AstroDINOConfig": "encoders.astrodino",
-    "AstroDINOEncoder": "encoders.astrodino_encoder",
-    "ImageHandFeatures": "encoders.handcrafted",
-    "ImagePCA": "encoders.linear",
-    "ImagePixels": "encoders.linear",
+    "AstroDINO": "encoders.astrodino.network",
+    "AstroDINOConfig": "encoders.astrodino.network",
+    "AstroDINOEncoder": "encoders.astrodino.encoder",
+    "ImageHandFeatures": "encoders.classical.handcrafted",
+    "ImagePCA": "encoders.classical.linear",
+    "ImagePixels": "encoders.classical.linear",
     "RandomViT": "encoders.random_vit",
-    "SelfSupervisedEncoder": "encoders.self_supervised",
-    "SpecFormer": "encoders.specformer",
-    "SpecFormerEncoder": "encoders.specformer_encoder",
-    "SpectrumPCA": "encoders.spectrum_pca",
-    "SpectrumZscanPCA": "encoders.zscan_pca",
-    "TrainingConfig": "encoders.train",
+    "SelfSupervisedEncoder": "encoders.training.self_supervised",
+    "SpecFormer": "encoders.specformer.network",
+    "SpecFormerEncoder": "encoders.specformer.encoder",
+    "SpectrumPCA": "encoders.classical.spectrum_pca",
+    "SpectrumZscanPCA": "encoders.classical.zscan_pca",
+    "TrainingConfig": "encoders.training.train",
     "VisionTransformer": "encoders.vit",
     "load_official": "encoders.official",
 }

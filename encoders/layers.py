@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoders.precision import attention
+from encoders.training.precision import attention
 
 __all__ = ["Attention", "Block", "LayerScale", "Mlp", "PatchEmbed", "drop_path_rows", "init_transformer_linear"]
 

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encoders.specformer import SpecFormer
-from encoders.spectra import DESI_WAVE_ANGSTROM
+from encoders.reading.spectra import DESI_WAVE_ANGSTROM
+from encoders.specformer.network import SpecFormer
 from encoders.vit import VisionTransformer
 
 __all__ = ["OfficialWeights", "load_official", "read_official"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from encoders.astrodino_encoder import AstroDINOEncoder
+from encoders.astrodino.encoder import AstroDINOEncoder
 
 __all__ = ["RandomViT"]
 

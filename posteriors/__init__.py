@@ -1,6 +1,6 @@
 """Posteriors that can be trusted: flow ensembles, coverage, calibration, intervals and neighbours on plain arrays.
 
-The names below are imported on first use, so that ``import posteriors.bootstrap`` does not load torch.
+The names below are imported on first use, so that ``import posteriors.resampling.bootstrap`` does not load torch.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from posteriors.bootstrap import bootstrap_ci, paired_bootstrap
-    from posteriors.config import FlowEnsembleConfig
-    from posteriors.ensemble import FlowEnsemble
-    from posteriors.tarp import expected_coverage
+    from posteriors.calibration.tarp import expected_coverage
+    from posteriors.flows.config import FlowEnsembleConfig
+    from posteriors.flows.ensemble import FlowEnsemble
+    from posteriors.resampling.bootstrap import bootstrap_ci, paired_bootstrap
 
 __all__ = ["FlowEnsemble", "FlowEnsembleConfig", "bootstrap_ci", "expected_coverage", "paired_bootstrap"]
 
 _HOMES = {
-    "FlowEnsemble": "posteriors.ensemble",
-    "FlowEnsembleConfig": "posteriors.config",
-    "bootstrap_ci": "posteriors.bootstrap",
-    "expected_coverage": "posteriors.tarp",
-    "paired_bootstrap": "posteriors.bootstrap",
+    "FlowEnsemble": "posteriors.flows.ensemble",
+    "FlowEnsembleConfig": "posteriors.flows.config",
+    "bootstrap_ci": "posteriors.resampling.bootstrap",
+    "expected_coverage": "posteriors.calibration.tarp",
+    "paired_bootstrap": "posteriors.resampling.bootstrap",
 }
 
 

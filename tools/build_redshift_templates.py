@@ -1,4 +1,4 @@
-"""Make ``encoders/redshift_templates.npz``: five stellar templates for redshift scans, from the template pack.
+"""Make ``encoders/classical/redshift_templates.npz``: stellar templates for redshift scans, from the pack.
 
 Run from the root of the repository; needed only when the pack or the choice of templates changes.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.simulator.pack import load_pack
 
-OUT = Path(__file__).parents[1] / "encoders" / "redshift_templates.npz"
+OUT = Path(__file__).parents[1] / "encoders" / "classical" / "redshift_templates.npz"
 AGES_GYR = (0.01, 0.1, 0.6, 2.5, 11.0)
 METALLICITY = 0.02
 START, STOP, STEP = 3.13, 4.01, 1e-4  # log10 Angstrom: 1349 to 10233, DESI's 3600 A at z = 1.67 on

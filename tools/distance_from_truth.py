@@ -30,7 +30,7 @@ import torch
 
 from benchmark.analytic import Problem, find_problem
 from posteriors import FlowEnsemble, FlowEnsembleConfig
-from posteriors.c2st import c2st
+from posteriors.calibration.c2st import c2st
 
 SLOW_DENSITY = {"slcp": 1_000}  # galaxies whose exact density is had in some ten seconds
 FRESH_SEED = 10**6

@@ -88,7 +88,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="AstroDINO",
         modality="image",
-        factory="encoders.astrodino_encoder:AstroDINOEncoder",
+        factory="encoders.astrodino.encoder:AstroDINOEncoder",
         kind="encoder",
         probes=_PROBES,
         summary="vision transformer that learns from its own moving average (DINOv2) on galaxies in linear flux",
@@ -98,7 +98,7 @@ CARDS: tuple[ModelCard, ...] = (
         options={preset: {**_LOOK[preset], **_TRAINING[preset]} for preset in _LOOK},
         recipes=_RECIPES,
         train_seconds={"smoke": 5, "laptop": 100, "paper": 5e8},
-        architecture="encoders.astrodino_sizes:architecture",
+        architecture="encoders.astrodino.sizes:architecture",
         references=_REFERENCES,
         training_data="images of the survey's training and unlabelled galaxies",
         notes=(

@@ -6,7 +6,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="ImageHandFeatures",
         modality="image",
-        factory="encoders.handcrafted:ImageHandFeatures",
+        factory="encoders.classical.handcrafted:ImageHandFeatures",
         kind="encoder",
         probes=("knn", "linear", "mlp", "flow"),
         summary="65 measurements of three bands: colours, bulge and disc, sizes, shape, asymmetry, Gini, M20",

@@ -8,7 +8,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="ImagePixels",
         modality="image",
-        factory="encoders.linear:ImagePixels",
+        factory="encoders.classical.linear:ImagePixels",
         kind="encoder",
         probes=_PROBES,
         summary="mean pixels of an 8 x 8 grid in every band: no weights, a floor for every image network",
@@ -18,7 +18,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="ImagePCA",
         modality="image",
-        factory="encoders.linear:ImagePCA",
+        factory="encoders.classical.linear:ImagePCA",
         kind="encoder",
         probes=_PROBES,
         summary="64 principal components of images averaged to 32 x 32 pixels",

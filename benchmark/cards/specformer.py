@@ -49,7 +49,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="SpecFormer",
         modality="spectrum",
-        factory="encoders.specformer_encoder:SpecFormerEncoder",
+        factory="encoders.specformer.encoder:SpecFormerEncoder",
         kind="encoder",
         probes=_PROBES,
         summary="transformer over windows of a spectrum that predicts hidden windows and independent noise",
@@ -57,7 +57,7 @@ CARDS: tuple[ModelCard, ...] = (
         options={preset: {**_LOOK[preset], **_TRAINING[preset]} for preset in _LOOK},
         recipes=_RECIPES,
         train_seconds={"smoke": 2, "laptop": 130, "paper": 2e7},
-        architecture="encoders.specformer_sizes:architecture",
+        architecture="encoders.specformer.sizes:architecture",
         references=(
             _REFERENCE,
             Reference(
@@ -78,7 +78,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="RandomSpecFormer",
         modality="spectrum",
-        factory="encoders.specformer_encoder:SpecFormerEncoder",
+        factory="encoders.specformer.encoder:SpecFormerEncoder",
         kind="encoder",
         probes=_PROBES,
         summary="SpecFormer's network with random frozen weights: what the architecture alone is worth",

@@ -9,7 +9,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="SpectrumPCA",
         modality="spectrum",
-        factory="encoders.spectrum_pca:SpectrumPCA",
+        factory="encoders.classical.spectrum_pca:SpectrumPCA",
         kind="encoder",
         probes=_PROBES,
         summary="64 principal components of spectra as observed, and their level: a floor, as lines move with redshift",
@@ -20,7 +20,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         name="SpectrumZscanPCA",
         modality="spectrum",
-        factory="encoders.zscan_pca:SpectrumZscanPCA",
+        factory="encoders.classical.zscan_pca:SpectrumZscanPCA",
         kind="encoder",
         probes=_PROBES,
         summary="redshift by a scan of templates, then 24 principal components of the spectrum at rest",

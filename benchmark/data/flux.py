@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from benchmark.contracts import UsageError
 from benchmark.data.survey import Survey
 from benchmark.data.views import ImageView
-from encoders.images import ImageFacts
+from encoders.reading.images import ImageFacts
 
 __all__ = ["flux_images"]
 

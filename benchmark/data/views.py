@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import InputArray, Modality, UsageError
 from benchmark.data.survey import Survey
-from encoders.images import ImageFacts
+from encoders.reading.images import ImageFacts
 
 __all__ = ["ImageView", "PhotometryView", "SpectrumView", "inputs", "rgb_stretch"]
 

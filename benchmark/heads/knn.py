@@ -12,7 +12,7 @@ from benchmark.config import HeadInputs
 from benchmark.contracts import HeadCard
 from benchmark.heads.scaling import InputScaling
 from encoders.row_order import content_order
-from posteriors.neighbours import nearest, weighted_mean
+from posteriors.neighbours.exact import nearest, weighted_mean
 
 __all__ = ["CARD", "KNNHead"]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmark.report.theme import BLUE, GREEN, INK, PURPLE, SKY, VERMILLION, printable, svg
-from posteriors.uniformity import rank_ecdf
+from posteriors.calibration.uniformity import rank_ecdf
 
 __all__ = ["rank_plot"]
 

@@ -15,7 +15,7 @@ from benchmark.report.panels import Gap, Picture, svg_picture
 from benchmark.report.tables import number
 from benchmark.report.theme import BLUE, VERMILLION, printable, svg
 from benchmark.store import Store
-from encoders.history import History
+from encoders.training.history import History
 
 __all__ = ["Course", "collapsed_embeddings", "training_panels"]
 

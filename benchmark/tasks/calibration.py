@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
-from posteriors.bootstrap import Interval
-from posteriors.calibration import uniformity
-from posteriors.conditional import conditional_calibration, quantile_bins
+from posteriors.calibration.conditional import conditional_calibration, quantile_bins
+from posteriors.calibration.pit import uniformity
+from posteriors.calibration.tarp import expected_coverage, reference_spread
+from posteriors.calibration.uniformity import rank_ecdf, width_test_power
+from posteriors.resampling.bootstrap import Interval
 from posteriors.scores import density
-from posteriors.tarp import expected_coverage, reference_spread
-from posteriors.uniformity import rank_ecdf, width_test_power
 
 __all__ = ["calibration_details", "pit_distances", "tarp_tests"]
 

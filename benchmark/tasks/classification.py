@@ -22,7 +22,7 @@ from benchmark.contracts import GalaxybenchError, Score, TaskCard
 from benchmark.facts import target_of
 from benchmark.metrics.probabilities import bind_roc_auc, brier_per_galaxy
 from benchmark.tasks.eligible import every_target
-from posteriors.bootstrap import shared_intervals
+from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, DerivedScore, mean_of_scores, mean_over_galaxies
 

@@ -21,7 +21,7 @@ from benchmark.artefacts import Predictions
 from benchmark.contracts import Score, TaskCard
 from benchmark.data.votes import n_volunteers
 from benchmark.tasks.eligible import every_target
-from posteriors.bootstrap import shared_intervals
+from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, mean_of_scores
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from benchmark.artefacts import Predictions
 from benchmark.contracts import GalaxybenchError, Score
 from benchmark.tasks.floor import constant_prediction
-from posteriors.bootstrap import Interval, shared_intervals
+from posteriors.resampling.bootstrap import Interval, shared_intervals
 from posteriors.scores.resampling import POINT_SCORES, BoundScore, mean_of_scores
 
 __all__ = ["CEILING", "RESAMPLED", "point_scores"]

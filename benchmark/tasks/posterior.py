@@ -18,7 +18,7 @@ from benchmark.tasks.eligible import joint_targets
 from benchmark.tasks.floor import marginal_draws, marginal_nll
 from benchmark.tasks.points import RESAMPLED
 from benchmark.tasks.recalibration import recalibrated_details, recalibrated_draws
-from posteriors.bootstrap import shared_intervals
+from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores import density
 from posteriors.scores.resampling import BoundScore, mean_of_scores, mean_over_galaxies
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
 from benchmark.tasks.calibration import calibration_details
-from posteriors.conformal import recalibrate_by_pit
+from posteriors.calibration.conformal import recalibrate_by_pit
 
 __all__ = ["recalibrated_details", "recalibrated_draws"]
 

@@ -17,7 +17,7 @@ from benchmark.artefacts import Posterior
 from benchmark.contracts import GalaxybenchError, Score, TaskCard, TooFewGalaxies
 from benchmark.tasks.eligible import joint_targets
 from benchmark.tasks.floor import marginal_draws
-from posteriors.bootstrap import shared_intervals
+from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores import density
 from posteriors.scores.resampling import BoundScore, mean_of_scores, mean_over_galaxies
 

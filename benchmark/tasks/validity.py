@@ -16,7 +16,7 @@ from benchmark.artefacts import Posterior
 from benchmark.contracts import GalaxybenchError, Score, TaskCard, TooFewGalaxies
 from benchmark.tasks.eligible import joint_targets
 from benchmark.tasks.floor import marginal_draws, marginal_nll
-from posteriors.bootstrap import shared_intervals
+from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores import density
 from posteriors.scores.resampling import BoundScore, mean_over_galaxies
 
@@ -101,7 +101,7 @@ def _accuracies(
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
     """C2ST of a few galaxies (rows of both posteriors), for the model and for draws of the training targets."""
-    from posteriors.c2st import c2st  # brings torch, which listing the tasks must not cost
+    from posteriors.calibration.c2st import c2st  # brings torch, which listing the tasks must not cost
 
     n_draws = _n_draws(evidence, reference)
     exact = reference.draws[:n_draws, theirs]

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import benchmark.cards
 from benchmark.contracts import Encoder, ModelCard, ReferenceModel, SupervisedModel
-from encoders.self_supervised import SelfSupervisedEncoder
+from encoders.training.self_supervised import SelfSupervisedEncoder
 
 CARDS: dict[str, ModelCard] = {
     card.name: card

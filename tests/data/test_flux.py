@@ -18,7 +18,7 @@ from benchmark.evaluation import evaluate, survey_facts
 from benchmark.plan import plan_models
 from benchmark.registry import HEADS, MODELS, TASKS, resolve
 from encoders import ImageHandFeatures
-from encoders.images import ImageFacts
+from encoders.reading.images import ImageFacts
 
 # imports that leave traces are made here, so that no test is blamed for them
 for address in (MODELS["ImageHandFeatures"].factory, HEADS["knn"].factory, TASKS["redshift"].score):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.astrodino import AstroDINO, AstroDINOConfig
+from encoders.astrodino.network import AstroDINO, AstroDINOConfig
+from encoders.astrodino.objective import DINOConfig, DINOObjective
 from encoders.augment import Augmentation, LogNormal
-from encoders.dino_objective import DINOConfig, DINOObjective
 from encoders.layers import drop_path_rows
 from encoders.randomness import seeded_torch
-from encoders.schedules import constant
-from encoders.stretch import ImageNorm
+from encoders.reading.stretch import ImageNorm
+from encoders.training.schedules import constant
 from encoders.vit import VisionTransformer
 
 SMALL: dict[str, Any] = {

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from benchmark.cards.astrodino import CARDS
 from encoders import RandomViT
-from encoders.astrodino_encoder import AstroDINOEncoder, crop_sizes
-from encoders.astrodino_sizes import architecture
+from encoders.astrodino.encoder import AstroDINOEncoder, crop_sizes
+from encoders.astrodino.sizes import architecture
 from encoders.augment import STEIN_NOISE, STEIN_PSF
-from encoders.image_reader import BinnedImages, survey_images
-from encoders.images import ImageFacts, binned, centre_crop
-from encoders.stretch import asinh_rgb
+from encoders.reading.image_reader import BinnedImages, survey_images
+from encoders.reading.images import ImageFacts, binned, centre_crop
+from encoders.reading.stretch import asinh_rgb
 
 GRZ = ImageFacts("nanomaggy", ("g", "r", "z"), 0.262)
 SMOKE = dict(CARDS[0].options["smoke"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encoders.block_masks import block_mask, block_masks
+from encoders.astrodino.block_masks import block_mask, block_masks
 
 
 def test_half_of_the_images_are_masked_by_ascending_shares() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.special import gammaincinv
 
-from encoders.handcrafted_fit import fit_bulge_disc
+from encoders.classical.handcrafted_fit import fit_bulge_disc
 
 SIDE, FINE = 96, 3
 PSF_SIGMA = 1.9

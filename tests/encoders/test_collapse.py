@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encoders.collapse import alignment, collapsed, effective_rank, spread, uniformity
+from encoders.training.collapse import alignment, collapsed, effective_rank, spread, uniformity
 
 
 def _orthogonal(n: int, d: int, seed: int = 0) -> np.ndarray:

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from benchmark.data.views import rgb_stretch
-from encoders.dino_head import DINOHead
-from encoders.dino_loss import TeacherCentre, cross_entropy, dino_loss, sinkhorn_knopp
-from encoders.ibot_loss import ibot_loss
-from encoders.koleo import koleo_loss
+from encoders.astrodino.dino_loss import TeacherCentre, cross_entropy, dino_loss, sinkhorn_knopp
+from encoders.astrodino.head import DINOHead
+from encoders.astrodino.ibot_loss import ibot_loss
+from encoders.astrodino.koleo import koleo_loss
 from encoders.randomness import seeded_torch
-from encoders.stretch import asinh_rgb
+from encoders.reading.stretch import asinh_rgb
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "dino.json").read_text())
@@ -190,7 +190,7 @@ def test_a_centre_takes_off_what_all_galaxies_share() -> None:
 
 _TWO_PROCESSES = """
 import sys, numpy as np, torch, torch.distributed as dist
-from encoders.dino_loss import TeacherCentre, sinkhorn_knopp
+from encoders.astrodino.dino_loss import TeacherCentre, sinkhorn_knopp
 rank, folder = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
 logits = torch.from_numpy(np.load(f"{folder}/logits.npy"))

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from encoders import ImageHandFeatures
-from encoders.handcrafted import APERTURES
-from encoders.handcrafted_shapes import asymmetry, clumpiness, fourier_amplitudes, gini_m20, moments, pooled
+from encoders.classical.handcrafted import APERTURES
+from encoders.classical.handcrafted_shapes import asymmetry, clumpiness, fourier_amplitudes, gini_m20, moments, pooled
 
 SIDE = 152
 Y, X = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2

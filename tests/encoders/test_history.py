@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.history import History, levelled_off
+from encoders.training.history import History, levelled_off
 
 STEPS = np.arange(400)
 

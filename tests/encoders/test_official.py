@@ -15,12 +15,12 @@ import torch
 from released_layout import astrodino_file, specformer_file
 
 from encoders import load_official
-from encoders.astrodino_encoder import AstroDINOEncoder
+from encoders.astrodino.encoder import AstroDINOEncoder
 from encoders.official import read_official
 from encoders.randomness import seeded_torch
-from encoders.specformer import SpecFormer
-from encoders.specformer_encoder import SpecFormerEncoder
-from encoders.spectra import DESI_WAVE_ANGSTROM
+from encoders.reading.spectra import DESI_WAVE_ANGSTROM
+from encoders.specformer.encoder import SpecFormerEncoder
+from encoders.specformer.network import SpecFormer
 from encoders.vit import VisionTransformer
 
 DEPTH = 4

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from encoders import precision
-from encoders.precision import attention, autocast, compute_dtype, has_native_bf16
+from encoders.training import precision
+from encoders.training.precision import attention, autocast, compute_dtype, has_native_bf16
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from encoders.schedules import constant, cosine, linear_ramp, warmup_cosine
+from encoders.training.schedules import constant, cosine, linear_ramp, warmup_cosine
 
 
 def test_a_cosine_is_torchs_annealing() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_objective import N_CODE, N_IN, AutoencoderEncoder, galaxies
 
-from encoders.self_supervised import rows_in_memory
+from encoders.training.self_supervised import rows_in_memory
 
 
 def encoder(**changes: Any) -> AutoencoderEncoder:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from encoders.randomness import seeded_torch
-from encoders.segment_masks import chunk_length, covered_pixels, segment_masks
-from encoders.specformer import SpecFormer
-from encoders.specformer_objective import masked_error, misfit
-from encoders.spectrum_tokens import (
+from encoders.specformer.network import SpecFormer
+from encoders.specformer.objective import masked_error, misfit
+from encoders.specformer.segment_masks import chunk_length, covered_pixels, segment_masks
+from encoders.specformer.tokens import (
     n_released_windows,
     n_windows,
     relative_spectra,

@@ -16,13 +16,13 @@ from benchmark.cards.specformer import CARDS
 from benchmark.data import import_survey
 from benchmark.data.views import inputs
 from encoders import SpecFormerEncoder
-from encoders.collapse import collapsed, effective_rank
 from encoders.randomness import seeded_torch
-from encoders.specformer import SpecFormer, SpecFormerOutput
-from encoders.specformer_objective import MaskedWindows, Masking, ThinnedWindows
-from encoders.specformer_sizes import architecture
-from encoders.spectra import DESI_WAVE_ANGSTROM
-from encoders.spectrum_tokens import n_windows, relative_spectra, window_fits
+from encoders.reading.spectra import DESI_WAVE_ANGSTROM
+from encoders.specformer.network import SpecFormer, SpecFormerOutput
+from encoders.specformer.objective import MaskedWindows, Masking, ThinnedWindows
+from encoders.specformer.sizes import architecture
+from encoders.specformer.tokens import n_windows, relative_spectra, window_fits
+from encoders.training.collapse import collapsed, effective_rank
 
 WAVE = 3600.0 + 8.0 * np.arange(779)
 SMALL: dict[str, Any] = {

@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from encoders import SpectrumPCA, SpectrumZscanPCA
-from encoders.components import drawn_rows, principal_components
+from encoders.classical.components import drawn_rows, principal_components
+from encoders.classical.zscan import LINE_GROUPS, TemplateScan, redshift_templates
+from encoders.classical.zscan_pca import _RestFrame
+from encoders.reading.spectra import DESI_WAVE_ANGSTROM, LogBins, mean_level, wavelengths
 from encoders.row_order import content_keys
-from encoders.spectra import DESI_WAVE_ANGSTROM, LogBins, mean_level, wavelengths
-from encoders.zscan import LINE_GROUPS, TemplateScan, redshift_templates
-from encoders.zscan_pca import _RestFrame
 
 WAVE = 3600.0 + 2.4 * np.arange(2594)
 

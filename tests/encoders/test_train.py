@@ -14,10 +14,10 @@ import pytest
 import torch
 from tiny_objective import Autoencoder, N, built, config, read, same, untimed
 
-from encoders.batches import batches
-from encoders.checkpoint import latest_step
-from encoders.order import monitor_rows, rows_of_step, steps_per_epoch, stream_seed
-from encoders.train import ParameterGroup, train
+from encoders.training.batches import batches
+from encoders.training.checkpoint import latest_step
+from encoders.training.order import monitor_rows, rows_of_step, steps_per_epoch, stream_seed
+from encoders.training.train import ParameterGroup, train
 
 HERE = Path(__file__).parent
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.collapse import effective_rank
 from encoders.randomness import seeded_torch
-from encoders.self_supervised import SelfSupervisedEncoder, rows_in_memory
-from encoders.train import ParameterGroup, TrainingConfig
+from encoders.training.collapse import effective_rank
+from encoders.training.self_supervised import SelfSupervisedEncoder, rows_in_memory
+from encoders.training.train import ParameterGroup, TrainingConfig
 
 N_IN, N_CODE = 12, 3
 

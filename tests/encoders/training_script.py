@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from tiny_objective import N, built, config, read, untimed
 
-from encoders import checkpoint
-from encoders.train import train
+from encoders.training import checkpoint
+from encoders.training.train import train
 
 
 def die_in_the_third_state(folder: Path) -> None:

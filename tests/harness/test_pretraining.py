@@ -21,7 +21,7 @@ from benchmark.cli.main import main
 from benchmark.data import Survey, SurveyInfo, write_survey
 from benchmark.registry import MODELS
 from benchmark.weights import read_header, read_weights, write_weights
-from encoders.history import History
+from encoders.training.history import History
 
 PLUGIN = PLUGINS / "trained_models.py"
 

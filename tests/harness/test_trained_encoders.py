@@ -16,8 +16,8 @@ from benchmark.cli.main import main
 from benchmark.contracts import ModelCard
 from benchmark.data import Survey, load_survey
 from benchmark.registry import MODELS, SURVEYS, resolve
-from encoders.history import History
 from encoders.randomness import seeded_torch
+from encoders.training.history import History
 from encoders.vit import VisionTransformer
 
 TRAINED = [card for card in MODELS if card.train_seconds and card.fitted]

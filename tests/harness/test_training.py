@@ -18,7 +18,7 @@ from benchmark.data import Survey, inputs
 from benchmark.registry import load_plugin
 from benchmark.store import Store
 from benchmark.weights import read_header, read_weights
-from encoders.history import History
+from encoders.training.history import History
 
 PLUGIN = PLUGINS / "trained_models.py"
 SMOKE = RunConfig(preset="smoke")

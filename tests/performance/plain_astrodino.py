@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from encoders.astrodino_encoder import AUG_P, AstroDINOEncoder
-from encoders.block_masks import block_masks
-from encoders.dino_loss import cross_entropy
-from encoders.dino_objective import DINOObjective
-from encoders.images import binned, centre_crop
-from encoders.koleo import koleo_loss
+from encoders.astrodino.block_masks import block_masks
+from encoders.astrodino.dino_loss import cross_entropy
+from encoders.astrodino.encoder import AUG_P, AstroDINOEncoder
+from encoders.astrodino.koleo import koleo_loss
+from encoders.astrodino.objective import DINOObjective
+from encoders.reading.images import binned, centre_crop
 
 
 def plain_view(image: NDArray, size: int, augmentation: Any, probability: float, rng: np.random.Generator) -> NDArray:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from posteriors import FlowEnsembleConfig
-from posteriors.pyro_flows import PyroFlow, make_pyro_flow
+from posteriors.flows.pyro_flows import PyroFlow, make_pyro_flow
 
 __all__ = ["draw_galaxy_by_galaxy", "make_nflows", "nflows_step", "released_loop", "train_nflows"]
 

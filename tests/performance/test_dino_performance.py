@@ -18,12 +18,12 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from benchmark.cards.astrodino import CARDS
-from encoders.astrodino_encoder import AstroDINOEncoder
+from encoders.astrodino.dino_loss import cross_entropy
+from encoders.astrodino.encoder import AstroDINOEncoder
+from encoders.astrodino.koleo import koleo_loss
+from encoders.astrodino.objective import DINOObjective
 from encoders.augment import Augmentation
-from encoders.dino_loss import cross_entropy
-from encoders.dino_objective import DINOObjective
-from encoders.images import ImageFacts
-from encoders.koleo import koleo_loss
+from encoders.reading.images import ImageFacts
 
 N_GALAXIES = 32
 

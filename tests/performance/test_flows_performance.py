@@ -24,8 +24,8 @@ from published_flows import (
 )
 
 from posteriors import FlowEnsemble, FlowEnsembleConfig
-from posteriors.flows import make_flow
-from posteriors.stacked import FlowStack
+from posteriors.flows.nflows_flows import make_flow
+from posteriors.flows.stacked import FlowStack
 
 MEMBERS = 10
 PAIRS = 5

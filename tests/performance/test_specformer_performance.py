@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from encoders.randomness import seeded_torch
-from encoders.segment_masks import chunk_length
-from encoders.specformer import SpecFormer
-from encoders.specformer_objective import MaskedWindows, Masking
+from encoders.specformer.network import SpecFormer
+from encoders.specformer.objective import MaskedWindows, Masking
+from encoders.specformer.segment_masks import chunk_length
 
 WINDOW, STEP, N_CHUNKS, SHARE = 20, 10, 6, 300 / 778
 PAIRS = 5

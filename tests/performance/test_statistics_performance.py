@@ -18,10 +18,10 @@ from scipy import stats
 from sklearn.neighbors import KNeighborsRegressor
 
 from posteriors import expected_coverage
-from posteriors.bootstrap import shared_intervals, shared_replicates
-from posteriors.neighbours import neighbour_regression
+from posteriors.calibration.tarp_package import tarp_package_coverage
+from posteriors.neighbours.exact import neighbour_regression
+from posteriors.resampling.bootstrap import shared_intervals, shared_replicates
 from posteriors.scores import POINT_SCORES, BoundScore, r2, sigma_nmad
-from posteriors.tarp_package import tarp_package_coverage
 
 PAIRS = 5
 

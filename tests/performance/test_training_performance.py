@@ -20,9 +20,9 @@ from plain_astrodino import PlainTraining
 from benchmark.data import load_survey
 from benchmark.data.flux import flux_images
 from benchmark.registry import MODELS, SURVEYS, resolve
-from encoders.precision import compute_dtype
 from encoders.randomness import seeded_torch
-from encoders.train import train
+from encoders.training.precision import compute_dtype
+from encoders.training.train import train
 
 PAIRS = 3
 N_STEPS = 12

@@ -9,8 +9,9 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from posteriors import bootstrap_ci, paired_bootstrap
-from posteriors.bootstrap import NAMED_SCORES, shared_intervals, shared_replicates, two_sided_p_value
-from posteriors.replicates import cluster_codes
+from posteriors.resampling.bootstrap import NAMED_SCORES, shared_intervals, shared_replicates, two_sided_p_value
+from posteriors.resampling.replicates import cluster_codes
+from posteriors.resampling.weights import weight_chunks
 from posteriors.scores import (
     POINT_SCORES,
     BoundScore,
@@ -23,7 +24,6 @@ from posteriors.scores import (
     sigma_nmad,
 )
 from posteriors.scores.classification import CLASS_SCORES
-from posteriors.weights import weight_chunks
 
 FUNCTIONS = {"r2": r2, "rmse": rmse, "sigma_nmad": sigma_nmad, "bias": bias, "outlier_fraction": outlier_fraction}
 

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
 
-from posteriors.c2st import c2st
+from posteriors.calibration.c2st import c2st
 
 
 def gaussian(n_draws: int, n: int = 8, t: int = 2, seed: int = 0) -> np.ndarray:

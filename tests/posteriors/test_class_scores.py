@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from posteriors.bootstrap import shared_intervals
+from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores import accuracy, balanced_accuracy, f1_weighted
 from posteriors.scores.classification import CLASS_SCORES, bind_classes
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from posteriors.calibration import pit
-from posteriors.conformal import conformal_interval, conformal_quantiles, coverage_range, recalibrate_draws
+from posteriors.calibration.conformal import conformal_interval, conformal_quantiles, coverage_range, recalibrate_draws
+from posteriors.calibration.pit import pit
+from posteriors.calibration.uniformity import ks_uniform, width_test
 from posteriors.scores import cde_loss_per_galaxy, sharpness_per_galaxy
-from posteriors.uniformity import ks_uniform, width_test
 
 
 def make_draws(n: int, width: float = 1.0, shift: float = 0.0, seed: int = 0, t: int = 1) -> tuple[np.ndarray, ...]:

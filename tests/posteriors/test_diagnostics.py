@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from posteriors.calibration import pit
-from posteriors.conditional import conditional_calibration, holm, quantile_bins
-from posteriors.hpd import hpd_ranks
-from posteriors.tarp import expected_coverage
-from posteriors.uniformity import ks_uniform, rank_ecdf, width_test, width_test_power
+from posteriors.calibration.conditional import conditional_calibration, holm, quantile_bins
+from posteriors.calibration.hpd import hpd_ranks
+from posteriors.calibration.pit import pit
+from posteriors.calibration.tarp import expected_coverage
+from posteriors.calibration.uniformity import ks_uniform, rank_ecdf, width_test, width_test_power
 
 N, N_DRAWS = 1_500, 150
 

@@ -11,10 +11,11 @@ import torch
 from problems import Problem, banana, heteroscedastic, linear_gaussian
 from scipy.integrate import trapezoid
 
-from posteriors import FlowEnsemble, FlowEnsembleConfig, expected_coverage, fitting
-from posteriors.calibration import interval_coverage, pit
-from posteriors.drawing import draw_blocks
-from posteriors.flows import make_flow
+from posteriors import FlowEnsemble, FlowEnsembleConfig, expected_coverage
+from posteriors.calibration.pit import interval_coverage, pit
+from posteriors.flows import fitting
+from posteriors.flows.drawing import draw_blocks
+from posteriors.flows.nflows_flows import make_flow
 
 TINY = FlowEnsembleConfig(members=2, epochs=2, hidden=8, affine_hidden=8)
 PROBLEMS = {"linear_gaussian": linear_gaussian, "heteroscedastic": heteroscedastic, "banana": banana}

@@ -6,10 +6,11 @@ import pytest
 import torch
 from problems import banana, linear_gaussian
 
-from posteriors import FlowEnsemble, FlowEnsembleConfig, fitting
-from posteriors.flows import decayed_parameters, make_flow
+from posteriors import FlowEnsemble, FlowEnsembleConfig
+from posteriors.flows import fitting
+from posteriors.flows.nflows_flows import decayed_parameters, make_flow
+from posteriors.flows.stacked import FlowStack
 from posteriors.products import context_product
-from posteriors.stacked import FlowStack
 
 
 def gap(problem, fresh, **options) -> float:

@@ -7,8 +7,8 @@ from nflows.transforms import PiecewiseRationalQuadraticCDF, PiecewiseRationalQu
 from torch.distributions import MultivariateNormal
 
 from posteriors import FlowEnsembleConfig
-from posteriors.flows import ConditionalAffine, ConditionalFlow, make_flow
-from posteriors.splines import MarginalSpline, SplineCoupling
+from posteriors.flows.nflows_flows import ConditionalAffine, ConditionalFlow, make_flow
+from posteriors.flows.splines import MarginalSpline, SplineCoupling
 
 
 def spread_weights(module: torch.nn.Module, seed: int = 0, scale: float = 0.5) -> None:

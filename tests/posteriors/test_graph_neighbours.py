@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from posteriors.graph_neighbours import nearest_by_graph
-from posteriors.neighbours import nearest, neighbour_regression
+from posteriors.neighbours.exact import nearest, neighbour_regression
+from posteriors.neighbours.graph import nearest_by_graph
 
 
 def make_rows(n: int = 3_000, n_queries: int = 300, d: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

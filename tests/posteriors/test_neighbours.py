@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsRegressor, NearestNeighbors
 
-from posteriors import neighbours
-from posteriors.neighbours import Neighbours, nearest, neighbour_regression, weighted_mean
+from posteriors.neighbours import exact
+from posteriors.neighbours.exact import Neighbours, nearest, neighbour_regression, weighted_mean
 
 
 def make_rows(n: int = 500, n_queries: int = 60, d: int = 20, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -74,7 +74,7 @@ def test_ties_go_to_the_lower_row_even_among_many_duplicates() -> None:
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, _, queries = make_rows()
     whole = nearest(rows, queries, 9)
-    monkeypatch.setattr(neighbours, "_CHUNK_VALUES", 700)
+    monkeypatch.setattr(exact, "_CHUNK_VALUES", 700)
     parts = nearest(rows, queries, 9)
     np.testing.assert_array_equal(whole.index, parts.index)
     np.testing.assert_array_equal(whole.distance, parts.distance)
@@ -103,7 +103,7 @@ def test_targets_that_miss_the_same_rows_share_one_search(monkeypatch: pytest.Mo
     rows, target, queries = make_rows()
     target[:9, 2] = np.nan
     calls = []
-    monkeypatch.setattr(neighbours, "nearest", lambda *arguments: calls.append(0) or nearest(*arguments))
+    monkeypatch.setattr(exact, "nearest", lambda *arguments: calls.append(0) or nearest(*arguments))
     neighbour_regression(rows, target, queries, 4)
     assert len(calls) == 2
 

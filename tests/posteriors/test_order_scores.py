@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from posteriors.resampling.weights import weight_chunks
 from posteriors.scores.order import ORDER_STATISTICS, SortedValues
-from posteriors.weights import weight_chunks
 
 FUNCTIONS = {
     "median": np.median,

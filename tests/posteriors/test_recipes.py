@@ -14,8 +14,8 @@ from pyro.distributions.conditional import ConditionalComposeTransformModule, Co
 from pyro.distributions.transforms import conditional_spline
 
 from posteriors import FlowEnsemble, FlowEnsembleConfig
-from posteriors.pyro_flows import PyroFlow, make_pyro_flow, train_released
-from posteriors.training import Diverged, Rows
+from posteriors.flows.pyro_flows import PyroFlow, make_pyro_flow, train_released
+from posteriors.flows.training import Diverged, Rows
 
 CODE = FlowEnsembleConfig(recipe="code", members=2, epochs=3)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from posteriors.limits import TargetLimits
-from posteriors.scaling import ContextScaling, TargetScaling
+from posteriors.flows.limits import TargetLimits
+from posteriors.flows.scaling import ContextScaling, TargetScaling
 
 
 def test_targets_come_back_from_their_z_scores() -> None:

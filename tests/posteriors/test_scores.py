@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from posteriors import scores
-from posteriors.calibration import interval_coverage, pit, uniformity
+from posteriors.calibration.pit import interval_coverage, pit, uniformity
 
 
 def test_point_scores_are_those_of_scikit_learn_and_of_a_hand_calculation() -> None:

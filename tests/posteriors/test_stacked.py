@@ -11,11 +11,11 @@ from nflows.transforms import PiecewiseRationalQuadraticCouplingTransform
 from problems import linear_gaussian
 
 from posteriors import FlowEnsemble, FlowEnsembleConfig
-from posteriors.flows import ConditionalFlow, make_flow
-from posteriors.stacked import FlowStack
-from posteriors.stacked_splines import spline, spline_inverse
-from posteriors.stacked_training import train_stack
-from posteriors.training import Diverged, Rows, TrainedMember, train_member
+from posteriors.flows.nflows_flows import ConditionalFlow, make_flow
+from posteriors.flows.stacked import FlowStack
+from posteriors.flows.stacked_splines import spline, spline_inverse
+from posteriors.flows.stacked_training import train_stack
+from posteriors.flows.training import Diverged, Rows, TrainedMember, train_member
 
 
 def make_members(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from posteriors import tarp
-from posteriors.tarp import expected_coverage, reference_spread
-from posteriors.tarp_package import tarp_package_coverage
+from posteriors.calibration import tarp
+from posteriors.calibration.tarp import expected_coverage, reference_spread
+from posteriors.calibration.tarp_package import tarp_package_coverage
 
 
 def make_posterior(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from posteriors.bootstrap import paired_bootstrap, shared_intervals
-from posteriors.conditional import holm
+from posteriors.calibration.conditional import holm
+from posteriors.calibration.tarp import expected_coverage
+from posteriors.resampling.bootstrap import paired_bootstrap, shared_intervals
 from posteriors.scores import POINT_SCORES, BoundScore, mean_over_galaxies
 from posteriors.scores.classification import bind_classes
-from posteriors.tarp import expected_coverage
 
 SCORES = ("r2", "sigma_nmad", "accuracy", "nll")
 

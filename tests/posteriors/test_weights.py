@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from posteriors import weights
-from posteriors.weights import weight_chunks
+from posteriors.resampling import weights
+from posteriors.resampling.weights import weight_chunks
 
 
 def all_weights(n: int, n_resamples: int, seed: int = 0) -> np.ndarray:

@@ -17,7 +17,7 @@ from benchmark.simulator.pack import load_pack
 from benchmark.simulator.pool import FIRST_UNIVERSE
 from benchmark.simulator.selection import mass_function
 from benchmark.simulator.survey import MAX_SEED
-from posteriors.tarp import expected_coverage
+from posteriors.calibration.tarp import expected_coverage
 
 TRUTH = ["z", "log10_mstar", "ln_z_mw", "t_age_gyr", "log10_ssfr"]
 NAMES = [target.name for target in TARGETS]

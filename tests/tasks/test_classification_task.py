@@ -25,7 +25,7 @@ from benchmark.registry import HEADS, MODELS, TASKS
 from benchmark.report import write_page
 from benchmark.store import Store, load_records
 from benchmark.tasks.classification import score
-from posteriors.bootstrap import bootstrap_ci, shared_intervals
+from posteriors.resampling.bootstrap import bootstrap_ci, shared_intervals
 
 RING = Target("ring", joint=False, low=0, high=1, classes=("no ring", "ring"))
 KIND = Target("kind", joint=False, low=0, high=2, classes=("spiral", "elliptical", "irregular"))

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import ModelCard, register_model
-from encoders.collapse import effective_rank
-from encoders.self_supervised import SelfSupervisedEncoder, rows_in_memory
-from encoders.train import ParameterGroup
+from encoders.training.collapse import effective_rank
+from encoders.training.self_supervised import SelfSupervisedEncoder, rows_in_memory
+from encoders.training.train import ParameterGroup
 
 STEPS_LOG, KILL_AT = "GALAXYBENCH_TEST_STEPS", 45
 

@@ -1,0 +1,1 @@
+"""Encoders that learn no network: principal components, scanned redshifts, measurements by hand."""

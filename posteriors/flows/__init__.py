@@ -1,0 +1,1 @@
+"""Flow ensembles: configuration, members, training one by one or stacked, files, and what is drawn from them."""

@@ -1,0 +1,1 @@
+"""The bootstrap over galaxies: weights, replicates of scores, intervals and paired tests."""
