@@ -7,6 +7,7 @@ that was killed and resumed in one process ends in the same digits as one that n
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ from encoders.training.precision import Precision, autocast, compute_dtype
 from encoders.training.schedules import Schedule, constant, cosine, warmup_cosine
 
 __all__ = ["Objective", "ParameterGroup", "Reader", "TrainingConfig", "train"]
+
+# newer releases of torch give the option another name and warn of the old one
+_DDP_OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+_OWN_BUFFERS: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers": False
+}
 
 Watcher = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -192,7 +199,7 @@ class _Run:
         model = self.objective
         if self.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            model = nn.parallel.DistributedDataParallel(self.objective, device_ids=ids, broadcast_buffers=False)
+            model = nn.parallel.DistributedDataParallel(self.objective, device_ids=ids, **_OWN_BUFFERS)
         generator = torch.Generator(self.device)
         self.monitor = read(monitor_rows(self.n_rows, seed=self.seed)).to(self.device) if config.n_steps else None
         self.objective.train()

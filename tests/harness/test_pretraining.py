@@ -245,7 +245,7 @@ def test_the_processes_of_torchrun_train_one_encoder_together(tiny: Survey, tmp_
     errors = [process.communicate(timeout=180)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     assert "training Noiseless: 60 of 60" in errors[0]
-    assert "training" not in errors[1]
+    assert errors[1] == ""  # one process tells of the progress
     assert call(*line[3:9], "--out", tmp_path / "one.safetensors")[0] == 0
     pair, one = (read_weights(tmp_path / f"{name}.safetensors") for name in ("pair", "one"))
     # float32 sums in another order, carried through 60 steps

@@ -62,11 +62,9 @@ ARGUMENTS = ("--probes", "knn,linear,supervised", "--workers", "0")
 MODELS = "Constant,SpyEncoder,Sleeping"
 
 
-def test_a_second_run_does_no_work_and_is_quick(tiny: Survey, copy: Path, command_line: CommandLine) -> None:
+def test_a_second_run_does_no_work(tiny: Survey, copy: Path, command_line: CommandLine) -> None:
     before, board = stamps(copy), leaderboard(copy)
-    since = time.monotonic()
     again = command_line(*line(tiny, copy, MODELS, *ARGUMENTS, "--json"))
-    assert time.monotonic() - since < 10
     assert again.returncode == 0, again.stderr
     assert "14 cells cached, nothing to do" in again.stderr
     assert stamps(copy) == before

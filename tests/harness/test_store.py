@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -237,11 +236,3 @@ def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_hundreds_of_records_are_read_in_a_moment(store: Store) -> None:
-    for number in range(400):
-        store.path("records", f"r{number}.json").write_text(json.dumps(RECORD))
-    since = time.monotonic()
-    assert len(load_records(store.folder)) == 400
-    assert time.monotonic() - since < 2  # 0.02 s on an idle machine
