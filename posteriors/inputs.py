@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["as_context", "as_pair", "as_target", "check_ids"]
+__all__ = ["as_context", "as_pair", "as_target", "check_context", "check_ids"]
+
+_CHUNK_ROWS = 4_096
 
 
 def as_context(context: ArrayLike, name: str = "context") -> NDArray[np.float64]:
@@ -20,6 +22,23 @@ def as_context(context: ArrayLike, name: str = "context") -> NDArray[np.float64]
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{name} of shape {array.shape}: (n, c) with c >= 1 is needed")
     return array
+
+
+def check_context(context: ArrayLike, name: str = "context") -> NDArray:
+    """Context (n, c) as it is, of any real type: a large one is neither copied nor, on a disk, read as a whole.
+
+    Raises
+    ------
+    ValueError
+        As `as_context`.
+    """
+    values = context.detach().cpu() if hasattr(context, "detach") else context
+    array = np.asanyarray(values)
+    known = array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind in "fiu"
+    starts = range(0, len(array), _CHUNK_ROWS) if known else ()
+    if known and all(np.isfinite(array[start : start + _CHUNK_ROWS]).all() for start in starts):
+        return array
+    return as_context(array, name)  # other types, and the error that says what is wrong
 
 
 def as_target(target: ArrayLike, name: str = "target") -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ _RECIPE_VALUE: Any = None  # a field left at this takes the value its recipe giv
 
 _BACKENDS = {"stacked": ("default", "coupling", "paper"), "nflows": ("default", "coupling", "paper"), "pyro": ("code",)}
 _DTYPES = ("float32", "float64")
+_WEIGHTS = ("uniform", "stacked")
 _AT_LEAST_ONE = ("members", "n_components", "affine_hidden", "n_blocks", "epochs", "max_steps")
 _RANGES = ("n_couplings", "hidden")
 _FLAGS = ("average", "shared_batches", "faithful")
@@ -40,7 +41,9 @@ class FlowEnsembleConfig:
     backend : ``"stacked"``: all members in one set of tensors, trained and evaluated together. ``"nflows"``: one
         nflows module for each member, one after another; the reference, equal in meaning and several times slower.
         ``"pyro"``: pyro's transforms, for ``code`` and only for it.
-    members : number of flows, equally weighted in the mixture.
+    members : number of flows of the mixture.
+    weights : of the members in the mixture: ``"uniform"``, or ``"stacked"``, those with the lowest NLL on the
+        validation rows, see `posteriors.flows.mixture_weights.stacked_weights`.
     n_components : most principal components of the context that ``default`` sees.
     n_couplings : rational-quadratic couplings of a member (default 2; coupling 3), or a pair from which each member's
         number is drawn, both ends included (paper 3 to 6; code 2 to 3 layers of splines); a single target has nothing
@@ -83,6 +86,7 @@ class FlowEnsembleConfig:
     recipe: Recipe = "default"
     backend: Literal["stacked", "nflows", "pyro"] = _RECIPE_VALUE
     members: int = 10
+    weights: Literal["uniform", "stacked"] = "uniform"
     n_components: int = 64
     n_couplings: int | tuple[int, int] = _RECIPE_VALUE
     hidden: int | tuple[int, int] = _RECIPE_VALUE
@@ -126,7 +130,7 @@ class FlowEnsembleConfig:
             raise ValueError("learning_rate = 0: nothing would be learned; give a positive number")
 
     def _check_names(self) -> None:
-        for name, allowed in (("backend", _BACKENDS), ("dtype", _DTYPES)):
+        for name, allowed in (("backend", _BACKENDS), ("dtype", _DTYPES), ("weights", _WEIGHTS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
         if self.recipe not in _BACKENDS[self.backend]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posteriors.flows.backends import Backend
+from posteriors.flows.mixture_weights import draw_counts
 
 __all__ = ["draw_blocks"]
 
@@ -17,24 +19,61 @@ _CHUNK = 10_000  # rows of one pass over all members: what stays in cache on a C
 
 
 def draw_blocks(
-    backend: Backend, n_members: int, context: Tensor, n_targets: int, n_draws: int, seed: int
+    backend: Backend,
+    weights: NDArray[np.float64],
+    encode: Callable[[slice], Tensor],
+    n_galaxies: int,
+    n_targets: int,
+    n_draws: int,
+    seed: int,
 ) -> Iterator[tuple[slice, NDArray]]:
     """Blocks of galaxies with their draws (n_draws, block, t) in scaled units; the whole never stands in memory.
 
-    Each draw belongs to one member, the same for every galaxy: all members give n_draws // members draws, and members
-    chosen by the seed give one of the remainder each; their order is shuffled.
+    Each draw belongs to one member, the same for every galaxy: members give their share by weight, what is left over
+    goes to those with the largest remainders and among equal ones by the seed; the order of draws is shuffled.
+
+    Parameters
+    ----------
+    weights : (members,) of sum 1.
+    encode : scaled contexts (block, k) of a range of galaxies.
     """
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    turns = rng.permutation(n_members)
-    used = np.sort(turns[:n_draws])
-    each = -(-n_draws // n_members)  # draws of a member; the last of some are not used
-    place = np.searchsorted(used, turns[np.arange(n_draws) % n_members]) * each + np.arange(n_draws) // n_members
-    chosen = torch.from_numpy(rng.permutation(place))
-    step = max(1, _CHUNK // (len(used) * each))
-    for start in range(0, len(context), step):
-        block = context[start : start + step]
-        noise = torch.randn(len(used), n_targets, len(block), each, generator=generator, dtype=context.dtype)
-        drawn = backend.from_noise(noise.to(context.device), block, used.tolist())
-        ordered = drawn.permute(0, 3, 2, 1).reshape(len(used) * each, len(block), n_targets)[chosen]
-        yield slice(start, start + len(block)), ordered.cpu().numpy()
+    turns = rng.permutation(len(weights))
+    counts = draw_counts(weights, n_draws, turns)
+    layers = _layers(counts)
+    chosen = torch.from_numpy(rng.permutation(_places(layers, counts, turns)))
+    step = max(1, _CHUNK // n_draws)
+    for start in range(0, n_galaxies, step):
+        galaxies = slice(start, min(start + step, n_galaxies))
+        context = encode(galaxies)
+        drawn = []
+        for members, each in layers:
+            shape = len(members), n_targets, len(context), each
+            noise = torch.randn(shape, generator=generator, dtype=context.dtype, device="cpu").to(context.device)
+            values = backend.from_noise(noise, context, members)
+            drawn.append(values.permute(0, 3, 2, 1).reshape(len(members) * each, len(context), n_targets))
+        ordered = torch.cat(drawn)[chosen] if len(drawn) > 1 else drawn[0][chosen]
+        yield galaxies, ordered.cpu().numpy()
+
+
+def _layers(counts: NDArray[np.int64]) -> list[tuple[list[int], int]]:
+    """Passes (members, draws of each) that give every member its count: a pass has one number for all of its members.
+
+    Members of equal weight take one pass, and their remainder another.
+    """
+    heights = np.unique(np.append(counts, 0)).tolist()
+    return [(np.flatnonzero(counts >= high).tolist(), high - low) for low, high in pairwise(heights)]
+
+
+def _places(
+    layers: list[tuple[list[int], int]], counts: NDArray[np.int64], turns: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Where each draw stands among those of all passes, members taking turns."""
+    member = np.concatenate([np.repeat(members, each) for members, each in layers])
+    order = np.argsort(member, kind="stable")  # of a member, its draws in the order of the passes
+    number = np.empty(len(member), dtype=np.int64)
+    number[order] = np.arange(len(member)) - np.repeat(np.cumsum(counts) - counts, counts)
+    turn = np.empty(len(turns), dtype=np.int64)
+    turn[turns] = np.arange(len(turns))
+    return np.lexsort((turn[member], number))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,17 +12,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from posteriors.flows.backends import make_backend
+from posteriors.flows.backends import Backend, make_backend
 from posteriors.flows.config import FlowEnsembleConfig
 from posteriors.flows.draw_files import write_draws
 from posteriors.flows.drawing import draw_blocks
-from posteriors.flows.ensemble_file import read_ensemble, write_ensemble
+from posteriors.flows.ensemble_file import FittedEnsemble, read_ensemble, write_ensemble
 from posteriors.flows.fitting import train_members, with_weight_decay
 from posteriors.flows.limits import Limit
+from posteriors.flows.mixture_weights import log_weights, stacked_weights
 from posteriors.flows.scaling import ContextScaling, TargetScaling
 from posteriors.flows.summaries import climb_to_mode, quantiles_of
-from posteriors.flows.training import Rows, TrainedMember
-from posteriors.inputs import as_context, as_pair, check_ids
+from posteriors.flows.training import Rows
+from posteriors.inputs import as_pair, check_context, check_ids
 
 __all__ = ["FlowEnsemble"]
 
@@ -33,7 +33,7 @@ _VALIDATION_SHARE = 0.1
 
 
 class FlowEnsemble:
-    """Equally weighted mixture of conditional normalising flows, p(target | context).
+    """Mixture of conditional normalising flows, p(target | context) = sum_k w_k p_k(target | context).
 
     Make one with `fit` or `load`. Scaling of context and target was fitted on the training rows and is undone inside:
     densities are per unit of the targets, draws are in their units.
@@ -45,33 +45,27 @@ class FlowEnsemble:
     log_jacobian : log |d target / d z-score| in nats. ``log_prob(...) + log_jacobian`` is the log density of the
         z-scored targets; a mean NLL in z-scored units is the mean NLL minus ``log_jacobian``.
     members : the trained flows.
+    weights : (members,) w, of the kind that ``config.weights`` names.
+    stacked_weights : (members,) the weights with the lowest NLL on the validation rows, whichever are used.
     validation_nll : (members,) each member's best mean NLL on the validation rows, in z-scored nats.
     best_epoch : (members,) the epoch, from 0, whose weights were kept.
     n_diverged : members that diverged twice and were dropped.
     device : where the members are.
     """
 
-    def __init__(
-        self,
-        config: FlowEnsembleConfig,
-        context_scaling: ContextScaling,
-        target_scaling: TargetScaling,
-        members: Sequence[TrainedMember],
-        n_diverged: int,
-        *,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        self.config = config
-        self.context_scaling = context_scaling
-        self.target_scaling = target_scaling
+    def __init__(self, fitted: FittedEnsemble, *, device: str | torch.device = "cpu") -> None:
+        self._fitted = fitted
+        self.config, self.n_diverged, self.stacked_weights = fitted.config, fitted.n_diverged, fitted.stacked_weights
+        self.context_scaling, self.target_scaling = fitted.context_scaling, fitted.target_scaling
         self.device = torch.device(device)
-        self.members = [member.flow.to(self.device) for member in members]
-        self.validation_nll = np.array([member.validation_nll for member in members])
-        self.best_epoch = np.array([member.best_epoch for member in members])
-        self.n_diverged = n_diverged
-        self.n_context, self.n_targets = len(context_scaling.mean), len(target_scaling.mean)
-        self.log_jacobian = target_scaling.log_jacobian
-        self._backend = make_backend(config.backend)(self.members)
+        self.members = [member.flow.to(self.device) for member in fitted.members]
+        self.validation_nll = np.array([member.validation_nll for member in fitted.members])
+        self.best_epoch = np.array([member.best_epoch for member in fitted.members])
+        self.n_context, self.n_targets = len(self.context_scaling.mean), len(self.target_scaling.mean)
+        self.log_jacobian = self.target_scaling.log_jacobian
+        self._backend = make_backend(self.config.backend)(self.members)
+        uniform = np.full(len(self.members), 1 / len(self.members))
+        self.weights = self.stacked_weights if self.config.weights == "stacked" else uniform
 
     @classmethod
     def fit(
@@ -96,7 +90,8 @@ class FlowEnsemble:
         config : None is ``FlowEnsembleConfig()``.
         seed : of initial weights, shuffles and the held-out tenth. The fit is the same for the same seed, rows, device
             and number of threads.
-        validation : (context, target) by which each member's epoch is chosen; None: a tenth of the rows is held out.
+        validation : (context, target) by which each member's epoch and the stacked weights are chosen; None: a tenth
+            of the rows is held out.
         ids : (n,) unique integers or strings; rows are put in their order first, which makes the fit independent of
             the order in which they were given. None: they are put in the order of their values, which does the same.
         limits : for each target its hard limits (lower, upper), None for none: below and above the density is 0. The
@@ -141,7 +136,10 @@ class FlowEnsemble:
             )
         to_z_scores = float(target_scaling.log_slope(held.target).mean()) + target_scaling.log_jacobian
         members = [replace(member, validation_nll=member.validation_nll - to_z_scores) for member in members]
-        return cls(config, context_scaling, target_scaling, members, n_diverged, device=device)
+        backend = make_backend(config.backend)([member.flow for member in members])
+        weights = stacked_weights(_member_log_prob(backend, held, len(members)).cpu().numpy())
+        fitted = FittedEnsemble(config, context_scaling, target_scaling, members, n_diverged, weights)
+        return cls(fitted, device=device)
 
     def log_prob(self, target: ArrayLike | Tensor, context: ArrayLike | Tensor) -> NDArray[np.float64]:
         """Log density (n,) of the mixture in nats, in the targets' units.
@@ -156,7 +154,8 @@ class FlowEnsemble:
         ValueError
             For shapes that do not fit and for NaN or infinite values.
         """
-        return np.logaddexp.reduce(self.member_log_prob(target, context), axis=0) - math.log(len(self.members))
+        members = self.member_log_prob(target, context)
+        return np.logaddexp.reduce(members + log_weights(self.weights)[:, None], axis=0)
 
     def member_log_prob(self, target: ArrayLike | Tensor, context: ArrayLike | Tensor) -> NDArray[np.float64]:
         """Log density (members, n) of each member in nats, in the targets' units; arguments as in `log_prob`."""
@@ -177,8 +176,8 @@ class FlowEnsemble:
     def draw(self, context: ArrayLike | Tensor, n_draws: int = 1000, seed: int = 0) -> NDArray[np.float32]:
         """Draws (n_draws, n, t) from the mixture, in the targets' units.
 
-        Each draw belongs to one member, the same for every galaxy: all members give n_draws // members draws, and
-        members chosen by the seed give one of the remainder each; their order is shuffled.
+        Each draw belongs to one member, the same for every galaxy: members give their share by weight, what is left
+        over goes to those with the largest remainders and among equal ones by the seed; their order is shuffled.
 
         Parameters
         ----------
@@ -191,7 +190,7 @@ class FlowEnsemble:
         ValueError
             For shapes that do not fit, NaN or infinite values, and n_draws < 1.
         """
-        context_nc = as_context(context)
+        context_nc = check_context(context)
         draws = np.empty((_check_count(n_draws), len(context_nc), self.n_targets), dtype=np.float32)
         for galaxies, block in self._draw_blocks(context_nc, n_draws, seed):
             draws[:, galaxies] = block
@@ -209,6 +208,8 @@ class FlowEnsemble:
     ) -> None:
         """Write the draws that `draw` returns to a file, block by block: 10^6 galaxies need no more memory than 10^3.
 
+        Only the context is the caller's to hold: a `numpy.memmap` is read a block at a time.
+
         Parameters
         ----------
         path : ``.npz`` with ``target_id`` (n,), ``draws`` (n, n_draws, t) and ``targets`` (t,); or ``.parquet``, a row
@@ -223,7 +224,7 @@ class FlowEnsemble:
         ValueError
             As `draw`, for another suffix, and for ids or names that do not fit.
         """
-        context_nc = as_context(context)
+        context_nc = check_context(context)
         target_id = check_ids(ids, len(context_nc))
         if not np.issubdtype(target_id.dtype, np.integer):
             raise ValueError(f"ids of type {target_id.dtype}: integers are needed")
@@ -253,7 +254,7 @@ class FlowEnsemble:
         wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
         if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 1)).all():
             raise ValueError(f"levels = {levels!r}: numbers from 0 to 1 are needed")
-        context_nc = as_context(context)
+        context_nc = check_context(context)
         blocks = self._draw_blocks(context_nc, _check_count(n_draws), seed)
         return quantiles_of(blocks, wanted, len(context_nc), self.n_targets)
 
@@ -274,19 +275,17 @@ class FlowEnsemble:
         ValueError
             As `draw`.
         """
-        context_nc = as_context(context)
-        self._check_columns(context_nc)
+        context_nc = check_context(context)
         found = np.empty((len(context_nc), self.n_targets))
-        encoded = self._encoded(context_nc)
-        blocks = draw_blocks(self._backend, len(self.members), encoded, self.n_targets, _check_count(n_draws), seed)
-        for galaxies, draws in blocks:
-            best = climb_to_mode(self._backend, draws, encoded[galaxies])
+        weights = _tensor(log_weights(self.weights), self.config, self.device)
+        for galaxies, draws in self._scaled_blocks(context_nc, _check_count(n_draws), seed):
+            best = climb_to_mode(self._backend, weights, draws, self._encoded(context_nc[galaxies]))
             found[galaxies] = self.target_scaling.inverse(best.double().cpu().numpy())
         return found
 
     def save(self, path: str | Path) -> None:
         """Write the ensemble to one safetensors file, with its configuration in the metadata."""
-        write_ensemble(self, Path(path))
+        write_ensemble(self._fitted, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> FlowEnsemble:
@@ -299,17 +298,24 @@ class FlowEnsemble:
         ValueError
             If the file is not an ensemble or was damaged.
         """
-        return cls(**read_ensemble(Path(path)), device=device)
+        return cls(read_ensemble(Path(path)), device=device)
 
     def _draw_blocks(self, context: NDArray, n_draws: int, seed: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Blocks of galaxies with their draws (n_draws, block, t) in the targets' units."""
-        self._check_columns(context)
-        encoded = self._encoded(context)
-        for galaxies, scaled in draw_blocks(self._backend, len(self.members), encoded, self.n_targets, n_draws, seed):
+        for galaxies, scaled in self._scaled_blocks(context, n_draws, seed):
             yield galaxies, self.target_scaling.inverse(scaled)
 
+    def _scaled_blocks(self, context: NDArray, n_draws: int, seed: int) -> Iterator[tuple[slice, NDArray]]:
+        self._check_columns(context)
+
+        def encode(galaxies: slice) -> Tensor:
+            return self._encoded(context[galaxies])
+
+        return draw_blocks(self._backend, self.weights, encode, len(context), self.n_targets, n_draws, seed)
+
     def _encoded(self, context: NDArray) -> Tensor:
-        return _tensor(self.context_scaling.forward(context), self.config, self.device)
+        forward = self.context_scaling.forward(np.asarray(context, dtype=np.float64))
+        return _tensor(forward, self.config, self.device)
 
     def _scaled(self, context: NDArray, target: NDArray) -> Rows:
         return _scaled_rows(self.config, self.context_scaling, self.target_scaling, context, target, device=self.device)
@@ -341,6 +347,14 @@ def _fit_context(config: FlowEnsembleConfig, context: NDArray) -> ContextScaling
     if config.recipe == "code":
         return ContextScaling.standardise_as_one(context)
     return ContextScaling.standardise(context)
+
+
+def _member_log_prob(backend: Backend, rows: Rows, n_members: int) -> Tensor:
+    """Log density (members, n) of scaled rows, in float64."""
+    size = max(1, _CHUNK // n_members)
+    parts = zip(rows.target.split(size), rows.context.split(size), strict=True)
+    with torch.no_grad():
+        return torch.cat([backend.log_prob(target, context).double() for target, context in parts], dim=1)
 
 
 def _check_count(n_draws: int) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,16 +23,34 @@ from posteriors.flows.limits import TargetLimits
 from posteriors.flows.scaling import ContextScaling, TargetScaling
 from posteriors.flows.training import TrainedMember
 
-if TYPE_CHECKING:
-    from posteriors.flows.ensemble import FlowEnsemble
-
-__all__ = ["read_ensemble", "write_ensemble"]
+__all__ = ["FittedEnsemble", "read_ensemble", "write_ensemble"]
 
 _MEMBER_SIZES = ("n_context", "n_couplings", "hidden")
-_FORMAT = "galaxybench flow ensemble, version 3"
+_FORMAT = "galaxybench flow ensemble, version 4"
 
 
-def write_ensemble(ensemble: FlowEnsemble, path: Path) -> None:
+@dataclass(frozen=True)
+class FittedEnsemble:
+    """What a fit has found, and a file holds.
+
+    Attributes
+    ----------
+    config : how it was made, resolved.
+    context_scaling, target_scaling : of the training rows.
+    members : those that did not diverge twice.
+    n_diverged : the number of the others.
+    stacked_weights : (members,) with which the mixture has the lowest NLL on the validation rows.
+    """
+
+    config: FlowEnsembleConfig
+    context_scaling: ContextScaling
+    target_scaling: TargetScaling
+    members: Sequence[TrainedMember]
+    n_diverged: int
+    stacked_weights: NDArray[np.float64]
+
+
+def write_ensemble(ensemble: FittedEnsemble, path: Path) -> None:
     """Write the ensemble; the file appears under its name only when it is complete."""
     tensors = {
         **{f"context.{name}": torch.from_numpy(v) for name, v in ensemble.context_scaling.arrays().items()},
@@ -41,15 +60,16 @@ def write_ensemble(ensemble: FlowEnsemble, path: Path) -> None:
         "target.lower": torch.from_numpy(ensemble.target_scaling.limits.lower),
         "target.upper": torch.from_numpy(ensemble.target_scaling.limits.upper),
         "target.reach": torch.from_numpy(ensemble.target_scaling.limits.reach),
+        "stacked_weights": torch.from_numpy(ensemble.stacked_weights),
     }
     for index, member in enumerate(ensemble.members):
-        tensors |= {f"{index}.{name}": value for name, value in member.state_dict().items()}
+        tensors |= {f"{index}.{name}": value for name, value in member.flow.state_dict().items()}
     tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
     description = {
         "config": ensemble.config.to_dict(),
-        "members": [{name: getattr(member, name) for name in _MEMBER_SIZES} for member in ensemble.members],
-        "validation_nll": ensemble.validation_nll.tolist(),
-        "best_epoch": ensemble.best_epoch.tolist(),
+        "members": [{name: getattr(member.flow, name) for name in _MEMBER_SIZES} for member in ensemble.members],
+        "validation_nll": [member.validation_nll for member in ensemble.members],
+        "best_epoch": [member.best_epoch for member in ensemble.members],
         "n_diverged": ensemble.n_diverged,
     }
     metadata = {"format": _FORMAT, "ensemble": json.dumps(description), "sha256": _digest(tensors)}
@@ -61,8 +81,8 @@ def write_ensemble(ensemble: FlowEnsemble, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def read_ensemble(path: Path) -> dict[str, Any]:
-    """Arguments of `FlowEnsemble` from a file.
+def read_ensemble(path: Path) -> FittedEnsemble:
+    """The inverse of `write_ensemble`.
 
     Raises
     ------
@@ -87,7 +107,7 @@ def read_ensemble(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a readable flow ensemble ({reason}): fit and save it again") from error
 
 
-def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FittedEnsemble:
     config = FlowEnsembleConfig.from_dict(description["config"])
     target = {name: tensors[f"target.{name}"].numpy() for name in ("mean", "scale", "spread")}
     limits = TargetLimits(*(tensors[f"target.{name}"].numpy() for name in ("lower", "upper", "reach")))
@@ -101,13 +121,14 @@ def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> d
         trained = flow.eval().requires_grad_(False)
         members.append(TrainedMember(trained, description["best_epoch"][index], description["validation_nll"][index]))
     context = {name.removeprefix("context."): v.numpy() for name, v in tensors.items() if name.startswith("context.")}
-    return {
-        "config": config,
-        "context_scaling": ContextScaling(**context),
-        "target_scaling": TargetScaling(**target, limits=limits),
-        "members": members,
-        "n_diverged": description["n_diverged"],
-    }
+    return FittedEnsemble(
+        config,
+        ContextScaling(**context),
+        TargetScaling(**target, limits=limits),
+        members,
+        description["n_diverged"],
+        tensors["stacked_weights"].numpy(),
+    )
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -29,24 +28,25 @@ def quantiles_of(
     return found
 
 
-def climb_to_mode(backend: Backend, draws: NDArray, context: Tensor) -> Tensor:
+def climb_to_mode(backend: Backend, log_weights: Tensor, draws: NDArray, context: Tensor) -> Tensor:
     """The densest point (n, t) in scaled units: from the densest draw uphill, by the gradient's signs.
 
     Parameters
     ----------
+    log_weights : (members,) of the mixture.
     draws : (n_draws, n, t) in scaled units.
     context : (n, k).
     """
     drawn = torch.from_numpy(np.ascontiguousarray(draws)).to(context)
     with torch.no_grad():
-        found = torch.stack([_log_density(backend, each, context) for each in drawn])
+        found = torch.stack([_log_density(backend, log_weights, each, context) for each in drawn])
     start = drawn[found.argmax(0), torch.arange(len(context), device=context.device)]
     point = start.clone().requires_grad_()
     best, best_density = start.clone(), found.amax(0)
     optimiser = torch.optim.Rprop([point], lr=_FIRST_STEP, step_sizes=_STEP_RANGE)
     for _ in range(_STEPS):
         optimiser.zero_grad()
-        density = _log_density(backend, point, context)
+        density = _log_density(backend, log_weights, point, context)
         better = density.detach() > best_density
         best[better], best_density[better] = point.detach()[better], density.detach()[better]
         (-density.sum()).backward()
@@ -54,7 +54,6 @@ def climb_to_mode(backend: Backend, draws: NDArray, context: Tensor) -> Tensor:
     return best
 
 
-def _log_density(backend: Backend, scaled: Tensor, context: Tensor) -> Tensor:
+def _log_density(backend: Backend, log_weights: Tensor, scaled: Tensor, context: Tensor) -> Tensor:
     """Log density (n,) of the mixture at scaled values (n, t), per unit of these."""
-    members = backend.log_prob(scaled, context)
-    return torch.logsumexp(members, 0) - math.log(len(members))
+    return torch.logsumexp(backend.log_prob(scaled, context) + log_weights[:, None], 0)

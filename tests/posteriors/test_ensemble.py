@@ -188,7 +188,8 @@ def test_every_member_gives_its_share_of_the_draws() -> None:
             return torch.as_tensor(members, dtype=noise.dtype).view(-1, 1, 1, 1).expand_as(noise)
 
     def count(n_draws: int, n_members: int) -> np.ndarray:
-        blocks = list(draw_blocks(Numbered(), n_members, torch.zeros(3, 2), 1, n_draws, seed=1))
+        encode, weights = torch.zeros(3, 2).__getitem__, np.full(n_members, 1 / n_members)
+        blocks = list(draw_blocks(Numbered(), weights, encode, 3, 1, n_draws, seed=1))
         assert [galaxies for galaxies, _ in blocks] == [slice(0, 3)]
         drawn = blocks[0][1]
         assert drawn.shape == (n_draws, 3, 1)
