@@ -26,7 +26,7 @@ CARD = HeadCard(
     factory="benchmark.heads.flow:FlowHead",
     produces="posterior",
     summary="ensemble of rational-quadratic coupling flows on scaled principal components of the embedding",
-    version=5,
+    version=6,
     options={"smoke": {"members": 2, "epochs": 15}, "laptop": {"members": 10}, "paper": {"members": 10}},
     recipes={"paper": {"recipe": "paper"}, "code": {"recipe": "code"}},
 )

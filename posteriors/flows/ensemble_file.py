@@ -26,7 +26,7 @@ from posteriors.flows.training import TrainedMember
 __all__ = ["FittedEnsemble", "read_ensemble", "write_ensemble"]
 
 _MEMBER_SIZES = ("n_context", "n_couplings", "hidden")
-_FORMAT = "galaxybench flow ensemble, version 4"
+_FORMAT = "galaxybench flow ensemble, version 5"
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,21 @@ def test_a_limit_far_away_changes_nothing_and_one_nearby_bends_like_a_logarithm(
     assert step == pytest.approx(0.1 * math.log(2), rel=1e-4)  # a reach a factor e
 
 
+def test_two_limits_bend_near_each_and_are_a_logit_where_their_reach_is_long() -> None:
+    limits = TargetLimits.of([(-2.0, 3.0)], np.array([0.4]))  # a reach of .1
+    middle = np.array([[0.0], [1.0]])  # 20 reaches from both
+    np.testing.assert_allclose(limits.forward(middle), middle, rtol=0, atol=1e-9)
+    for edge, inwards in ((-2.0, 1.0), (3.0, -1.0)):
+        near = edge + inwards * np.array([[1e-6], [2e-6]])
+        step = np.diff(limits.forward(near), axis=0).item() * inwards
+        assert step == pytest.approx(0.1 * math.log(2), rel=1e-4)  # a reach a factor e
+    wide = TargetLimits.of([(-2.0, 3.0)], np.array([4e4]))  # a reach 2,000 times the range
+    values = np.linspace(-1.9, 2.9, 50)[:, None]
+    free = wide.forward(values)
+    logit = np.log((values + 2) / (3 - values))
+    np.testing.assert_allclose((free - free[0]) / 1e4, logit - logit[0], atol=1e-3)  # the range over the reach is 5e-4
+
+
 def test_draws_cannot_leave_the_limits_and_targets_beyond_them_are_refused() -> None:
     target = np.random.default_rng(0).uniform(1, 2, (50, 1))
     scaling = TargetScaling.fit(target, [(0.0, 3.0)])
