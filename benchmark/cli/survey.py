@@ -48,7 +48,7 @@ def import_(
 ) -> int:
     """Import tables, images and spectra into a survey folder."""
     from benchmark.data import import_survey
-    from benchmark.data.importing import plan_import
+    from benchmark.data.importing.importer import plan_import
 
     if dry_run:
         typer.echo(plan_import(spec, data_dir=data))
@@ -77,7 +77,7 @@ def describe(
     survey = load_survey(folder)
     facts = describe(survey)
     if pictures is not None:
-        from benchmark.data.pictures import draw_survey
+        from benchmark.data.inspection.pictures import draw_survey
 
         for path in draw_survey(survey, pictures):
             say(str(path))

@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark.data.checks import check_survey
-    from benchmark.data.description import describe, describe_text
-    from benchmark.data.importing import ImportReport, import_survey
+    from benchmark.data.importing.importer import ImportReport, import_survey
+    from benchmark.data.inspection.checks import check_survey
+    from benchmark.data.inspection.description import describe, describe_text
     from benchmark.data.schema import SPLITS, SurveyInfo
     from benchmark.data.splits import hash_split
     from benchmark.data.survey import Survey, load_survey
@@ -42,15 +42,15 @@ _HOME = {
     "SPLITS": "schema",
     "DrawWriter": "writers",
     "ImageWriter": "writers",
-    "ImportReport": "importing",
+    "ImportReport": "importing.importer",
     "SpectrumWriter": "writers",
     "Survey": "survey",
     "SurveyInfo": "schema",
-    "check_survey": "checks",
-    "describe": "description",
-    "describe_text": "description",
+    "check_survey": "inspection.checks",
+    "describe": "inspection.description",
+    "describe_text": "inspection.description",
     "hash_split": "splits",
-    "import_survey": "importing",
+    "import_survey": "importing.importer",
     "inputs": "views",
     "load_survey": "survey",
     "rgb_stretch": "views",

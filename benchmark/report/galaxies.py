@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.data.description import describe
-from benchmark.data.pictures import Drawing, drawings
+from benchmark.data.inspection.description import describe
+from benchmark.data.inspection.pictures import Drawing, drawings
 from benchmark.data.survey import Survey
 from benchmark.report.theme import DIMMED_IN_DARK, svg
 
@@ -74,7 +74,7 @@ class Galaxies:
     splits : (split, galaxies, share) of all four.
     remarks : findings, errors first; ``n_remarks`` counts them by level.
     columns : targets, then magnitudes.
-    pictures : of `benchmark.data.pictures.drawings`.
+    pictures : of `benchmark.data.inspection.pictures.drawings`.
     """
 
     name: str

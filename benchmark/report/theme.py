@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from benchmark.data.pictures import printable
+from benchmark.data.inspection.pictures import printable
 
 __all__ = ["BLUE", "DIMMED_IN_DARK", "GREEN", "INK", "PURPLE", "SKY", "VERMILLION", "printable", "svg"]
 

@@ -20,7 +20,7 @@ from benchmark.cli.main import main
 from benchmark.config import RunConfig
 from benchmark.contracts import ExactModel, GalaxybenchError, UsageError
 from benchmark.data import Survey, inputs
-from benchmark.data.checks import check_survey
+from benchmark.data.inspection.checks import check_survey
 from benchmark.evaluation import find_survey, foreseen_facts, open_survey, survey_facts, surveys_of
 from benchmark.registry import SURVEYS, resolve
 

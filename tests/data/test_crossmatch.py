@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.contracts import GalaxybenchError
 from benchmark.data import import_survey
-from benchmark.data.crossmatch import match_positions
+from benchmark.data.importing.crossmatch import match_positions
 
 ARCSEC = 1 / 3600
 

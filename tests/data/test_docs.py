@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data import checks, infofile, pixelspec, spec
+from benchmark.data import infofile
+from benchmark.data.importing import pixelspec, spec
+from benchmark.data.inspection import checks
 from benchmark.data.tables import READERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "surveys.md").read_text(encoding="utf-8")

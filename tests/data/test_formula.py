@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.formula import evaluate, formula_columns
+from benchmark.data.importing.formula import evaluate, formula_columns
 
 COLUMNS = {
     "a": np.array([1.0, 4.0, 100.0]),

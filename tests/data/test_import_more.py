@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmark.contracts import GalaxybenchError
 from benchmark.data import check_survey, describe, describe_text, import_survey, inputs, load_survey
-from benchmark.data.importing import plan_import
-from benchmark.data.pictures import draw_survey
+from benchmark.data.importing.importer import plan_import
+from benchmark.data.inspection.pictures import draw_survey
 from benchmark.data.views import GRZ_SCALES
 
 N = 30
@@ -62,7 +62,9 @@ def test_a_plan_says_what_would_be_written_and_writes_nothing(data: Path) -> Non
 
 
 def test_an_import_that_does_not_fit_the_disk_is_refused_before_it_starts(data: Path, monkeypatch) -> None:
-    monkeypatch.setattr("benchmark.data.importing.shutil.disk_usage", lambda place: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(
+        "benchmark.data.importing.importer.shutil.disk_usage", lambda place: type("Usage", (), {"free": 10})()
+    )
     with pytest.raises(GalaxybenchError, match=r"out needs 0\.0 GB, 0\.0 GB are free: choose another disk"):
         import_survey(spec_of(data, SOURCE), data.parent / "out", data_dir=data)
     assert not (data.parent / "out").exists()

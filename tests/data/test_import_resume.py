@@ -15,10 +15,10 @@ import pytest
 
 from benchmark.contracts import GalaxybenchError
 from benchmark.data import import_survey
-from benchmark.data.cutouts import ImageSource
-from benchmark.data.filling import ROWS_A_BLOCK
+from benchmark.data.importing.cutouts import ImageSource
+from benchmark.data.importing.filling import ROWS_A_BLOCK
+from benchmark.data.importing.spectra import SpectrumSource
 from benchmark.data.scratch import Journal, Scratch
-from benchmark.data.spectra import SpectrumSource
 
 N = 3 * ROWS_A_BLOCK - 20
 SPEC = """

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.keep import filter_columns, filter_rows
+from benchmark.data.importing.keep import filter_columns, filter_rows
 
 TABLE = pd.DataFrame(
     {

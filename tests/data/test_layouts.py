@@ -13,8 +13,8 @@ from astropy.io import fits
 from PIL import Image
 
 from benchmark.data import Survey, import_survey
-from benchmark.data.importing import ImportReport
-from benchmark.data.spec import read_spec
+from benchmark.data.importing.importer import ImportReport
+from benchmark.data.importing.spec import read_spec
 
 SPECS = Path(__file__).parents[2] / "configs" / "surveys"
 N_WAVE = 7781

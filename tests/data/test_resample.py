@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.resample import WaveGrid, air_to_vacuum, merge_cameras, resample, scatter_ivar, uniform_grid
+from benchmark.data.importing.resample import (
+    WaveGrid,
+    air_to_vacuum,
+    merge_cameras,
+    resample,
+    scatter_ivar,
+    uniform_grid,
+)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from benchmark.data import Survey, import_survey
-from benchmark.data.importing import ImportReport
+from benchmark.data.importing.importer import ImportReport
 from benchmark.metrics import sigma_nmad
 
 SPECS = Path(__file__).parents[2] / "configs" / "surveys"

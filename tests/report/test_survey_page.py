@@ -17,7 +17,7 @@ import pytest
 
 from benchmark.contracts import Target, UsageError
 from benchmark.data import Survey, SurveyInfo, describe, describe_text, write_survey
-from benchmark.data.pictures import drawings
+from benchmark.data.inspection.pictures import drawings
 from benchmark.report import write_page, write_survey_page
 
 HOSTILE = "</title><script>alert(1)</script> \" onload='alert(2)' --> $x_{1}$ é"

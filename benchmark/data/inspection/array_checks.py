@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.contracts import Finding
-from benchmark.data.findings import finding_about, pairs_within, repeats, severity
+from benchmark.data.inspection.findings import finding_about, pairs_within, repeats, severity
 from benchmark.data.stored import files_of
 from benchmark.data.survey import IMAGE_FILE, IVAR_FILE, SPECTRA_FILE, Survey
 from benchmark.store import file_sha256

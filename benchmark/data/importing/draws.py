@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.formula import evaluate, formula_columns
-from benchmark.data.rows import StackedRows
-from benchmark.data.spec import SourceSpec
+from benchmark.data.importing.formula import evaluate, formula_columns
+from benchmark.data.importing.rows import StackedRows
+from benchmark.data.importing.spec import SourceSpec
 from benchmark.data.tables import TableFile, reader_of
 
 __all__ = ["DrawSource"]

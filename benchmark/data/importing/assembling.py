@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.crossmatch import match_positions
-from benchmark.data.sources import DRAW_ROW, IMAGE_ROW, MATCH_DEC, MATCH_RA, SPECTRUM_ROW, SourcePart
-from benchmark.data.spec import ImportSpec, MatchSpec
+from benchmark.data.importing.crossmatch import match_positions
+from benchmark.data.importing.sources import DRAW_ROW, IMAGE_ROW, MATCH_DEC, MATCH_RA, SPECTRUM_ROW, SourcePart
+from benchmark.data.importing.spec import ImportSpec, MatchSpec
 from benchmark.data.splits import hash_split, validation_from_train
 from benchmark.data.tables import named
 

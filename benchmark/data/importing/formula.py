@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.expressions import Language
+from benchmark.data.importing.expressions import Language
 
 __all__ = ["FUNCTIONS", "REDUCTIONS", "evaluate", "formula_columns"]
 

@@ -9,12 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.assembling import DRAW_SOURCE
-from benchmark.data.draws import DrawSource
-from benchmark.data.filling import file_order, fill_here
+from benchmark.data.importing.assembling import DRAW_SOURCE
+from benchmark.data.importing.draws import DrawSource
+from benchmark.data.importing.filling import file_order, fill_here
+from benchmark.data.importing.sources import DRAW_ROW, SourcePart
+from benchmark.data.importing.spec import ImportSpec
 from benchmark.data.scratch import Journal, Scratch
-from benchmark.data.sources import DRAW_ROW, SourcePart
-from benchmark.data.spec import ImportSpec
 from benchmark.data.survey import DRAWS_FILE
 from benchmark.data.writers import DrawWriter
 

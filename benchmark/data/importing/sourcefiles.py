@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, UsageError
-from benchmark.data.formula import evaluate, formula_columns
-from benchmark.data.spec import SourceSpec
+from benchmark.data.importing.formula import evaluate, formula_columns
+from benchmark.data.importing.spec import SourceSpec
 from benchmark.data.tables import (
     ColumnKind,
     TableFile,

@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, Progress
-from benchmark.data.assembling import IMAGE_SOURCE, SPECTRUM_SOURCE
-from benchmark.data.cutouts import ImageSource
-from benchmark.data.filling import Reasons, bad_pixels, file_order, fill_here, fill_in_processes
-from benchmark.data.resample import WaveGrid
+from benchmark.data.importing.assembling import IMAGE_SOURCE, SPECTRUM_SOURCE
+from benchmark.data.importing.cutouts import ImageSource
+from benchmark.data.importing.filling import Reasons, bad_pixels, file_order, fill_here, fill_in_processes
+from benchmark.data.importing.resample import WaveGrid
+from benchmark.data.importing.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart
+from benchmark.data.importing.spec import ImportSpec
+from benchmark.data.importing.spectra import SpectrumSource
 from benchmark.data.scratch import Journal, Scratch
-from benchmark.data.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart
-from benchmark.data.spec import ImportSpec
-from benchmark.data.spectra import SpectrumSource
 from benchmark.data.survey import IMAGE_FILE, SPECTRA_FILE
 from benchmark.data.views import STRETCH_M
 from benchmark.data.writers import ImageWriter, SpectrumWriter

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.data.expressions import Language
+from benchmark.data.importing.expressions import Language
 
 __all__ = ["filter_columns", "filter_rows"]
 

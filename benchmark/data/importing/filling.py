@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, Progress
-from benchmark.data.cutouts import ImageSource
+from benchmark.data.importing.cutouts import ImageSource
 from benchmark.data.scratch import Journal
 from benchmark.data.stored import let_go, open_files
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from benchmark.contracts import GalaxybenchError, Target, UsageError
-from benchmark.data.formula import formula_columns
+from benchmark.data.importing.formula import formula_columns
+from benchmark.data.importing.keep import filter_columns
+from benchmark.data.importing.pixelspec import ImageSpec, SpectrumSpec, parse_images, parse_spectra
+from benchmark.data.importing.specvalues import Kinds, check_table, choose, text_list, text_values
 from benchmark.data.infofile import parse_target
-from benchmark.data.keep import filter_columns
-from benchmark.data.pixelspec import ImageSpec, SpectrumSpec, parse_images, parse_spectra
 from benchmark.data.schema import SPLITS
-from benchmark.data.specvalues import Kinds, check_table, choose, text_list, text_values
 
 __all__ = ["DEBIASED", "ImportSpec", "MatchSpec", "SourceSpec", "read_spec"]
 

@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 
 from benchmark.contracts import GalaxybenchError, Progress, Target, UsageError
-from benchmark.data.assembling import OWNERS, decide_splits, put_together
-from benchmark.data.cutouts import ImageSource
-from benchmark.data.draws import DrawSource
-from benchmark.data.label_arrays import LabelDraws, draw_sources
-from benchmark.data.pixels import Images, Spectra, image_sources, spectrum_sources
+from benchmark.data.importing.assembling import OWNERS, decide_splits, put_together
+from benchmark.data.importing.cutouts import ImageSource
+from benchmark.data.importing.draws import DrawSource
+from benchmark.data.importing.label_arrays import LabelDraws, draw_sources
+from benchmark.data.importing.pixels import Images, Spectra, image_sources, spectrum_sources
+from benchmark.data.importing.sources import SourcePart, read_source
+from benchmark.data.importing.spec import DEBIASED, ImportSpec, read_spec
+from benchmark.data.importing.spectra import SpectrumSource
 from benchmark.data.schema import SurveyInfo
 from benchmark.data.scratch import Scratch
-from benchmark.data.sources import SourcePart, read_source
-from benchmark.data.spec import DEBIASED, ImportSpec, read_spec
-from benchmark.data.spectra import SpectrumSource
 from benchmark.data.survey import Survey
 from benchmark.data.writing import refuse_existing, write_survey
 
@@ -180,7 +180,7 @@ class _Prepared:
                 digest.update(name.encode() + b"\0")
         grid = self.spectra.grid if self.spectra else None
         digest.update(repr(([source.spec for source in sources], self.image_shape, grid)).encode())
-        for module in sorted(Path(__file__).parent.rglob("*.py")):
+        for module in sorted(Path(__file__).parents[1].rglob("*.py")):
             digest.update(module.read_bytes())
         return digest.hexdigest()[:16]
 

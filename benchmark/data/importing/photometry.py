@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.spec import SourceSpec
+from benchmark.data.importing.spec import SourceSpec
 
 __all__ = ["ZERO_POINTS", "convert_photometry"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.pixelspec import ImageSpec
+from benchmark.data.importing.pixelspec import ImageSpec
+from benchmark.data.importing.rows import StackedRows
 from benchmark.data.readers.fits import read_cube
 from benchmark.data.readers.images import SUFFIXES, image_shape, read_image
-from benchmark.data.rows import StackedRows
 
 __all__ = ["ImageSource"]
 

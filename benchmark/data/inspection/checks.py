@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from benchmark.contracts import Finding, Target
-from benchmark.data.array_checks import check_images, check_spectra
-from benchmark.data.findings import LEAK_ERROR_SHARE, finding_about, pairs_within, repeats
-from benchmark.data.spec import DEBIASED
+from benchmark.data.importing.spec import DEBIASED
+from benchmark.data.inspection.array_checks import check_images, check_spectra
+from benchmark.data.inspection.findings import LEAK_ERROR_SHARE, finding_about, pairs_within, repeats
 from benchmark.data.splits import hash_split
 from benchmark.data.survey import Survey
 

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError, Target
 from benchmark.data.classes import class_numbers
-from benchmark.data.cutouts import ImageSource
-from benchmark.data.draws import DrawSource
-from benchmark.data.keep import filter_columns, filter_rows
-from benchmark.data.photometry import convert_photometry
-from benchmark.data.pixelspec import fields_of
-from benchmark.data.rows import StackedRows
+from benchmark.data.importing.cutouts import ImageSource
+from benchmark.data.importing.draws import DrawSource
+from benchmark.data.importing.keep import filter_columns, filter_rows
+from benchmark.data.importing.photometry import convert_photometry
+from benchmark.data.importing.pixelspec import fields_of
+from benchmark.data.importing.rows import StackedRows
+from benchmark.data.importing.sourcefiles import RawColumns, inside, read_pieces, source_files
+from benchmark.data.importing.spec import DEBIASED, FIXED_SPLITS, SourceSpec
+from benchmark.data.importing.spectra import SpectrumSource
 from benchmark.data.schema import SPLITS
-from benchmark.data.sourcefiles import RawColumns, inside, read_pieces, source_files
-from benchmark.data.spec import DEBIASED, FIXED_SPLITS, SourceSpec
-from benchmark.data.spectra import SpectrumSource
 from benchmark.data.tables import ColumnKind, TableFile, integer_ids, named, reader_of
 
 __all__ = ["DRAW_ROW", "IMAGE_ROW", "MATCH_DEC", "MATCH_RA", "SPECTRUM_ROW", "SourcePart", "hash_ids", "read_source"]

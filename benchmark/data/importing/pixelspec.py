@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.resample import WaveGrid
-from benchmark.data.specvalues import Kinds, check_table, choose, text_list
+from benchmark.data.importing.resample import WaveGrid
+from benchmark.data.importing.specvalues import Kinds, check_table, choose, text_list
 
 __all__ = ["IMAGE_KEYS", "SPECTRUM_KEYS", "ImageSpec", "SpectrumSpec", "parse_images", "parse_spectra"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from benchmark.contracts import Finding
-from benchmark.data.checks import check_survey
+from benchmark.data.inspection.checks import check_survey
 from benchmark.data.survey import Survey
 
 __all__ = ["describe", "describe_text"]

@@ -10,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
-from benchmark.data.pixelspec import SpectrumSpec
-from benchmark.data.resample import WaveGrid, air_to_vacuum, merge_cameras, resample, scatter_ivar, uniform_grid
-from benchmark.data.rows import StackedRows
+from benchmark.data.importing.pixelspec import SpectrumSpec
+from benchmark.data.importing.resample import (
+    WaveGrid,
+    air_to_vacuum,
+    merge_cameras,
+    resample,
+    scatter_ivar,
+    uniform_grid,
+)
+from benchmark.data.importing.rows import StackedRows
 from benchmark.data.tables import TableFile, reader_of, row_array
 
 __all__ = ["SpectrumSource"]
