@@ -13,7 +13,7 @@ from benchmark.tasks.floor import constant_prediction
 from posteriors.resampling.bootstrap import Interval, shared_intervals
 from posteriors.scores.resampling import POINT_SCORES, BoundScore, mean_of_scores
 
-__all__ = ["CEILING", "RESAMPLED", "point_scores"]
+__all__ = ["CEILING", "RESAMPLED", "known_errors", "point_scores"]
 
 ScoreKey = tuple[str, str, str]  # whose, metric, target
 
@@ -74,8 +74,8 @@ def point_scores(
     ] + _resampled_scores(evidence, found, averaged)
 
 
-def _known(evidence: Predictions) -> NDArray[np.bool_]:
-    """(n, t) galaxies whose label of a target has an error."""
+def known_errors(evidence: Predictions) -> NDArray[np.bool_]:
+    """(n, t) galaxies whose label of a target has an error; none of targets of which fewer than ten have one."""
     if evidence.resampled is None or evidence.label_error is None:
         return np.zeros(evidence.truth.shape, dtype=bool)
     known = np.isfinite(evidence.resampled) & np.isfinite(evidence.label_error) & np.isfinite(evidence.truth)
@@ -89,7 +89,7 @@ def _against_resampled(
     averaged: Sequence[str],
 ) -> dict[ScoreKey, BoundScore]:
     """Scores against labels drawn anew, and the ceiling."""
-    known = _known(evidence)
+    known = known_errors(evidence)
     bound: dict[ScoreKey, BoundScore] = {}
     if evidence.resampled is None or evidence.label_error is None:
         return bound
@@ -115,7 +115,7 @@ def _against_resampled(
 def _resampled_scores(
     evidence: Predictions, found: Mapping[ScoreKey, Interval], averaged: Sequence[str]
 ) -> list[Score]:
-    known = _known(evidence)
+    known = known_errors(evidence)
     counts = {name: int(known[:, number].sum()) for number, name in enumerate(evidence.names)}
     counts["mean"] = int(known[:, [list(evidence.names).index(name) for name in averaged]].any(axis=1).sum())
     scores = []

@@ -46,6 +46,7 @@ class StoreMaker:
         labels |= {"preset": "smoke", "recipe": "default", "seed": 0}
         labels |= {"task": task, "task_version": TASKS[task].version} if task else {}
         settings = {"model": {"name": model}, "ranked": list(TARGETS), "bootstrap_seed": 1}
+        settings["n_resamples"] = N_RESAMPLES
         cell = {"labels": labels, "settings": settings, "key": name, "name": name, "kind": kind, "needs": []}
         survey = {"name": self.survey, "version": "1", "digest": "0" * 64, "simulated": self.survey == "simulated"}
         survey["n_per_split"] = {"train": 300, "validation": 40, "test": N_GALAXIES, "unlabelled": 0}
@@ -66,8 +67,12 @@ class StoreMaker:
         seed: int = 0,
         tasks: Sequence[str] = tuple(NEEDS),
         claimed: float = 1.0,
+        label_error: float | None = None,
     ) -> None:
-        """A model with predictions of this scatter, scored on these tasks; its posteriors are ``claimed`` as wide."""
+        """A model with predictions of this scatter, scored on these tasks; its posteriors are ``claimed`` as wide.
+
+        ``label_error`` is that of the redshifts, the error of the masses is as many standard deviations.
+        """
         rng = np.random.default_rng(seed)
         width = scatter * self.truth.std(axis=0) / self.truth.std(axis=0)[0]
         centre = self.truth + width * rng.normal(size=self.truth.shape)
@@ -75,8 +80,14 @@ class StoreMaker:
         log_prob = (-0.5 * ((self.truth - centre) / width) ** 2 - np.log(width * np.sqrt(2 * np.pi))).sum(axis=1)
         density: dict[str, Any] = {"member_log_prob": log_prob[np.newaxis], "log_jacobian": 0.0}
         known: dict[str, Any] = {"target_id": self.target_id, "names": TARGETS, "truth": self.truth}
+        noise: dict[str, Any] = {}
+        if label_error is not None:
+            error = label_error * width / scatter
+            noise = {"label_error": np.tile(error, (N_GALAXIES, 1)), "resampled": self.truth + error}
+            entropy = np.full(N_GALAXIES, np.log(error * np.sqrt(2 * np.pi * np.e)).sum())
+            density |= {"label_entropy": entropy, "resampled_log_prob": log_prob[np.newaxis]}
         outputs = {
-            "supervised": (Predictions(**known, prediction=centre), ".parquet"),
+            "supervised": (Predictions(**known, prediction=centre, **noise), ".parquet"),
             "flow": (Posterior(**known, draws=draws, **density), ".npz"),
         }
         for probe, (content, suffix) in outputs.items():
@@ -125,4 +136,22 @@ def small_page(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The page of `small_store`."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_page(small_store, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def noisy_maker(tmp_path_factory: pytest.TempPathFactory) -> StoreMaker:
+    """Labels with errors, and three models: one that knows the truth behind them, one that has learned their noise, and
+    one that has not; not to be changed."""
+    maker = StoreMaker(tmp_path_factory.mktemp("noisy") / "store")
+    for seed, (model, scatter) in enumerate((("Knows", 0.06), ("Learned", 0.015), ("Blurred", 0.12))):
+        maker.add_model(model, scatter, seed=seed, label_error=0.06)
+    return maker
+
+
+@pytest.fixture(scope="session")
+def noisy_page(noisy_maker: StoreMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of `noisy_maker`'s store."""
+    path = tmp_path_factory.mktemp("noisy") / "report.html"
+    write_page(noisy_maker.store.folder, path)
     return path

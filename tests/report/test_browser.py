@@ -81,6 +81,22 @@ def test_the_page_opens_without_errors_at_any_width_and_theme(
     assert light == (scheme == "light")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_ceilings_of_label_noise_are_read_and_filtered(
+    show: Callable[..., Any], noisy_page: Path, width: int
+) -> None:
+    page = show(noisy_page, viewport={"width": width, "height": 800})
+    page.get_by_role("link", name="label noise").click()
+    panels = page.locator("#part-1-ceilings article")
+    assert panels.count() == 5
+    lines = panels.first.locator("tbody tr:visible")
+    assert lines.count() == 3
+    assert "beyond" in lines.first.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_label("filter models").fill("knows")
+    assert lines.count() == 1
+
+
 def test_a_column_is_sorted_by_click_and_by_keyboard_failures_last(show: Callable[..., Any], small_page: Path) -> None:
     page = show(small_page)
     best_first = ["Sharp", "Middling", "Blurred", "Broken"]
