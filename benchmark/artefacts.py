@@ -18,7 +18,11 @@ from benchmark.store import atomic_write
 __all__ = ["Posterior", "Predictions", "read_embedding", "write_embedding"]
 
 _ASKED, _ERROR, _RESAMPLED = "_asked", "_true_err", "_true_resampled"
-_OPTIONAL = ("ess", "label_entropy", "resampled_log_prob", "validation_pit", "validation_magnitude")  # of a posterior
+_OPTIONAL = (  # of a posterior
+    *("ess", "label_entropy", "resampled_log_prob", "validation_pit", "validation_magnitude"),
+    *("stacked_weights", "hpd_rank", "cde_loss"),
+)
+_JOINT = ("label_entropy", "resampled_log_prob", "stacked_weights", "hpd_rank", "cde_loss")  # of all targets together
 
 
 def write_embedding(path: Path, target_id: NDArray[np.int64], embedding: NDArray[np.float32]) -> None:
@@ -133,6 +137,10 @@ class Posterior:
         known, None where no galaxy has it.
     resampled_log_prob : (members, n) as ``member_log_prob``, at truths drawn anew within their errors; NaN and None
         likewise.
+    stacked_weights : (members,) with which the mixture has the lowest NLL on the validation galaxies; None where
+        unknown.
+    hpd_rank, cde_loss : (n,) share of the posterior that is denser than the truth, and conditional density loss of
+        z-scored targets; None where only draws are known.
     """
 
     target_id: NDArray[np.int64]
@@ -148,6 +156,9 @@ class Posterior:
     validation_magnitude: NDArray[np.float64] | None = None
     label_entropy: NDArray[np.float64] | None = None
     resampled_log_prob: NDArray[np.float64] | None = None
+    stacked_weights: NDArray[np.float64] | None = None
+    hpd_rank: NDArray[np.float64] | None = None
+    cde_loss: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.draws.ndim != 3 or self.draws.shape[1:] != self.truth.shape:
@@ -214,6 +225,5 @@ class Posterior:
             self.magnitude_name,
             None if self.validation_pit is None else self.validation_pit[:, columns],
             self.validation_magnitude,
-            self.label_entropy if joint else None,
-            self.resampled_log_prob if joint else None,
+            *((getattr(self, name) if joint else None) for name in _JOINT),
         )

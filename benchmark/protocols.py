@@ -196,6 +196,15 @@ class PosteriorHead(Protocol):
         """Log density (members, n) in nats, in the targets' units."""
         ...
 
+    def log_prob(self, target: NDArray[np.float64], inputs: InputArray) -> NDArray[np.float64]:
+        """Log density (n,) of the mixture that ``draw`` draws from, in nats, in the targets' units."""
+        ...
+
+    @property
+    def stacked_weights(self) -> NDArray[np.float64]:
+        """Weights (members,) of sum 1 with which the mixture has the lowest NLL on the validation rows."""
+        ...
+
     @property
     def log_jacobian(self) -> float:
         """Nats to add to a log density to have it in z-scored targets."""

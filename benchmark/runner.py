@@ -38,11 +38,13 @@ from benchmark.training import (
     weights_facts,
 )
 from benchmark.weights import write_weights
-from posteriors.scores.density import pit_values
+from posteriors.calibration.hpd import hpd_ranks
+from posteriors.scores.density import cde_loss_per_galaxy, pit_values
 
 __all__ = ["run_cell"]
 
 _LABELLED = ("train", "validation", "test")
+_DENSITY_DRAWS = 50  # of a galaxy, at which the density is asked for: all members have to be asked
 
 
 def run_cell(payload: Mapping[str, Any]) -> str:
@@ -208,15 +210,29 @@ def _fit_and_predict(
     weights = store.path("models", f"{cell['name']}.safetensors")
     model.save(weights)
     draw = functools.partial(model.draw, n_draws=settings["n_draws"], seed=settings["seed"])
+    seen, truth = read(test), survey.target(names, test)
+    draws = draw(seen)
     result = {
-        "draws": draw(read(test)),
+        "draws": draws,
         "validation_pit": pit_values(held_out, draw(read(validation)), seed=settings["seed"]),
         "validation_magnitude": _brightness(survey, validation).get("magnitude"),
-        "member_log_prob": model.member_log_prob(survey.target(names, test), read(test)),
+        "member_log_prob": model.member_log_prob(truth, seen),
         "log_jacobian": model.log_jacobian,
+        "stacked_weights": model.stacked_weights,
+        **_density_at_draws(model, truth, draws[:_DENSITY_DRAWS], seen, settings["seed"]),
         **_resampled_density(model, _noise(settings, survey, names, test), read, test),
     }
     return result, facts | {"artefacts": [store.artefact(weights)], "details": model.facts()}
+
+
+def _density_at_draws(
+    model: Any, truth: NDArray[np.float64], draws: NDArray[np.float32], seen: InputArray, seed: int
+) -> dict[str, Any]:
+    """What is judged by the density at draws: ranks of highest-density regions, and the density loss of z-scores."""
+    at_truth = model.log_prob(truth, seen)
+    at_draws = np.stack([model.log_prob(each.astype(np.float64), seen) for each in draws])
+    loss = cde_loss_per_galaxy(at_truth + model.log_jacobian, at_draws + model.log_jacobian)
+    return {"hpd_rank": hpd_ranks(at_truth, at_draws, seed=seed), "cde_loss": loss}
 
 
 def _noise(

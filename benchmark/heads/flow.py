@@ -94,6 +94,15 @@ class FlowHead:
         """Log density (members, n) of each member, nats in the targets' units."""
         return np.asarray(self.ensemble.member_log_prob(target, inputs[:]), dtype=np.float64)
 
+    def log_prob(self, target: NDArray[np.float64], inputs: InputArray) -> NDArray[np.float64]:
+        """Log density (n,) of the mixture that is drawn from, nats in the targets' units."""
+        return self.ensemble.log_prob(target, inputs[:])
+
+    @property
+    def stacked_weights(self) -> NDArray[np.float64]:
+        """Weights (members,) with which the mixture has the lowest NLL on the validation rows."""
+        return self.ensemble.stacked_weights
+
     @property
     def log_jacobian(self) -> float:
         """Nats to add to a log density to have it in z-scored targets."""

@@ -6,6 +6,12 @@ __all__ = ["METRICS"]
 
 METRICS = (
     MetricCard("nll_mixture", "lower", "mean -log p(truth) of the members' mixture, joint over targets", unit="nat"),
+    MetricCard(
+        "nll_stacked",
+        "lower",
+        "nll_mixture with members weighted as the validation galaxies like best; not ranked",
+        unit="nat",
+    ),
     MetricCard("nll_member_mean", "lower", "mean over members of their mean -log p(truth), joint", unit="nat"),
     MetricCard(
         "nll_per_dim",
@@ -22,6 +28,11 @@ METRICS = (
     MetricCard("crps", "lower", "continuous ranked probability score of the draws", unit="of the target"),
     MetricCard("energy_score", "lower", "CRPS of all targets together, each in units of its training spread"),
     MetricCard(
+        "cde_loss",
+        "lower",
+        "integral of the squared joint density less twice the density at the truth, in z-scored targets; no zero point",
+    ),
+    MetricCard(
         "sharpness_68",
         "lower",
         "mean width of the central 68 % interval; of calibrated posteriors",
@@ -31,6 +42,12 @@ METRICS = (
     MetricCard("coverage_95", "nominal", "share of truths inside the central 95 % interval of the draws", nominal=0.95),
     MetricCard(
         "pit_ks", "lower", "largest distance of the PIT values' distribution from the uniform one", interval="band"
+    ),
+    MetricCard(
+        "hpd_ks",
+        "lower",
+        "largest distance of the truths' ranks in joint density among draws from the uniform distribution",
+        interval="band",
     ),
     MetricCard(
         "tarp_p",

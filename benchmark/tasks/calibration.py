@@ -8,21 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.artefacts import Posterior
-from posteriors.calibration.conditional import conditional_calibration, quantile_bins
+from benchmark.tasks.bins import N_BINS, Bins, galaxy_bins
+from posteriors.calibration.conditional import conditional_calibration
 from posteriors.calibration.pit import uniformity
 from posteriors.calibration.tarp import expected_coverage, reference_spread
 from posteriors.calibration.uniformity import rank_ecdf, width_test_power
 from posteriors.resampling.bootstrap import Interval
 from posteriors.scores import density
 
-__all__ = ["calibration_details", "pit_distances", "tarp_tests"]
+__all__ = ["calibration_details", "hpd_distance", "pit_distances", "tarp_tests"]
 
 Intervals = dict[tuple[str, str], Interval]  # by metric and target
 
 _N_REFERENCES = 50  # sets of TARP reference points, over which its p-values are quoted
 _N_TARGET_REFERENCES = 20  # of one target, where the choice of the points matters less
-_N_BINS = 4
-_LEAST_IN_BIN = 25
 _WIDTH = 0.9  # the error of width whose power is printed: 10 % too narrow
 
 
@@ -34,6 +33,12 @@ def pit_distances(draws: NDArray[np.float32], evidence: Posterior, seed: int) ->
         test = uniformity(pit[:, number])
         found["pit_ks", name] = Interval(test.distance, test.low, test.high)
     return found
+
+
+def hpd_distance(rank: NDArray[np.float64]) -> Interval:
+    """Largest distance of the HPD ranks' distribution from uniformity, with its distribution-free band."""
+    test = uniformity(rank)
+    return Interval(test.distance, test.low, test.high)
 
 
 def tarp_tests(draws: NDArray[np.float32], evidence: Posterior, seed: int) -> Intervals:
@@ -65,9 +70,9 @@ def calibration_details(evidence: Posterior, seed: int) -> dict[str, Any]:
     Returns
     -------
     ``coverage_curve``: TARP of all targets, with its band; ``rank_ecdf_p``: for each target, the p-value of the whole
-    distribution of its PIT; ``power``: probability that the width test notices a posterior 10 % too narrow with so many
-    galaxies; ``conditional``: the condition ``by``, and for each target the bins with coverage and Holm-adjusted
-    p-values over all bins and targets.
+    distribution of its PIT; ``hpd_p``: the same of the ranks in joint density, where it is known; ``power``:
+    probability that the width test notices a posterior 10 % too narrow with so many galaxies; ``conditional``: the
+    condition ``by``, and for each target the bins with coverage and Holm-adjusted p-values over all bins and targets.
     """
     n = len(evidence.target_id)
     coverage = expected_coverage(evidence.draws, evidence.truth, seed=seed)
@@ -82,26 +87,24 @@ def calibration_details(evidence: Posterior, seed: int) -> dict[str, Any]:
         "rank_ecdf_p": {name: rank_ecdf(pit[:, i]).p_value for i, name in enumerate(evidence.names)},
         "power": {"width": _WIDTH, "probability": round(width_test_power(n, _WIDTH), 3)},
     }
-    if n >= _N_BINS * _LEAST_IN_BIN:
-        details["conditional"] = _conditional(evidence, pit)
+    if evidence.hpd_rank is not None:
+        details["hpd_p"] = rank_ecdf(evidence.hpd_rank).p_value
+    bins = galaxy_bins(evidence)
+    if bins is not None:
+        details["conditional"] = _conditional(evidence, pit, bins)
     return details
 
 
-def _conditional(evidence: Posterior, pit: NDArray[np.float64]) -> dict[str, Any]:
-    """Coverage in quarters of the brightness, or of the predicted first target where no magnitude is known."""
-    by, values = evidence.magnitude_name, evidence.magnitude
-    if values is None or np.isfinite(values).sum() < _N_BINS * _LEAST_IN_BIN:
-        by, values = f"predicted {evidence.names[0]}", evidence.draws[:, :, 0].mean(0, dtype=np.float64)
-    bins = quantile_bins(values, _N_BINS)
+def _conditional(evidence: Posterior, pit: NDArray[np.float64], bins: Bins) -> dict[str, Any]:
+    """Coverage in each bin."""
     # one label for each target and bin: the correction is over all of them
-    labels = np.where(bins >= 0, np.arange(len(evidence.names))[:, None] * _N_BINS + bins, -1)
+    labels = np.where(bins.number >= 0, np.arange(len(evidence.names))[:, None] * N_BINS + bins.number, -1)
     found = conditional_calibration(pit.T.ravel(), labels.ravel())
-    centres = {number: float(np.median(values[bins == number])) for number in range(_N_BINS)}
     rows = [
         {
-            "target": evidence.names[int(one.label) // _N_BINS],
-            "bin": int(one.label) % _N_BINS,
-            "centre": round(centres[int(one.label) % _N_BINS], 4),
+            "target": evidence.names[int(one.label) // N_BINS],
+            "bin": int(one.label) % N_BINS,
+            "centre": round(bins.centre[int(one.label) % N_BINS], 4),
             "n": one.n,
             "coverage_68": round(one.coverage_68, 4),
             "low": round(one.low, 4),
@@ -110,4 +113,5 @@ def _conditional(evidence: Posterior, pit: NDArray[np.float64]) -> dict[str, Any
         }
         for one in found.bins
     ]
-    return {"by": by, "p_value": float(f"{found.p_value:.3g}"), "n_left_out": int((bins < 0).sum()), "bins": rows}
+    n_left_out = int((bins.number < 0).sum())
+    return {"by": bins.by, "p_value": float(f"{found.p_value:.3g}"), "n_left_out": n_left_out, "bins": rows}

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.contracts import GalaxybenchError
+from posteriors.calibration.hpd import hpd_ranks
+from posteriors.scores.density import cde_loss_per_galaxy
 
-__all__ = ["constant_prediction", "marginal_draws", "marginal_nll"]
+__all__ = ["MarginalDensity", "constant_prediction", "marginal_density", "marginal_draws"]
+
+_N_DRAWS = 1_000  # of the marginal density, at which it is integrated
+
+
+@dataclass(frozen=True)
+class MarginalDensity:
+    """The distribution of the training targets as a posterior of every galaxy.
+
+    Attributes
+    ----------
+    nll : (n,) negative log density of the truths, in nats and the targets' units.
+    log_jacobian : to add to a log density to have it in z-scored targets.
+    hpd_rank : (n,) share of it that is denser than the truth.
+    cde_loss : (n,) conditional density loss of z-scored targets.
+    """
+
+    nll: NDArray[np.float64]
+    log_jacobian: float
+    hpd_rank: NDArray[np.float64]
+    cde_loss: NDArray[np.float64]
 
 
 def constant_prediction(training: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -22,11 +46,11 @@ def marginal_draws(training: NDArray[np.float64], n_draws: int, n: int, seed: in
     return complete.astype(np.float32)[rows]
 
 
-def marginal_nll(training: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Negative log density (n,) of truths (n, t) under the distribution of the training targets, in nats.
+def marginal_density(training: NDArray[np.float64], truth: NDArray[np.float64], seed: int) -> MarginalDensity:
+    """What the distribution of the training targets (m, t) says of truths (n, t).
 
     A Gaussian kernel density estimate with Scott's bandwidth (Scott 1992, Multivariate Density Estimation, eq. 6.42)
-    on the z-scored targets. The second value is what to add to a log density to have it in z-scored targets.
+    on the z-scored targets; what needs draws of it takes a thousand, the same for all galaxies.
 
     Raises
     ------
@@ -45,4 +69,8 @@ def marginal_nll(training: NDArray[np.float64], truth: NDArray[np.float64]) -> t
             "set joint = false for one of them in survey.toml or its import spec"
         ) from error
     log_jacobian = float(np.log(spread).sum())
-    return log_jacobian - density.logpdf(((truth - mean) / spread).T), log_jacobian
+    at_truth = density.logpdf(((truth - mean) / spread).T)
+    drawn = density.logpdf(density.resample(_N_DRAWS, seed=np.random.default_rng([seed, 2])))
+    at_draws = np.broadcast_to(drawn[:, None], (_N_DRAWS, len(truth)))
+    rank, loss = hpd_ranks(at_truth, at_draws, seed=seed), cde_loss_per_galaxy(at_truth, at_draws)
+    return MarginalDensity(log_jacobian - at_truth, log_jacobian, rank, loss)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmark.artefacts import Posterior
 from benchmark.contracts import GalaxybenchError, Score, TaskCard, TooFewGalaxies
 from benchmark.tasks.eligible import joint_targets
-from benchmark.tasks.floor import marginal_draws, marginal_nll
+from benchmark.tasks.floor import marginal_density, marginal_draws
 from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores import density
 from posteriors.scores.resampling import BoundScore, mean_over_galaxies
@@ -75,7 +75,7 @@ def score(
         exact = reference.member_log_prob[0, theirs]
         gaps = {
             "model": density.nll_mixture(evidence.member_log_prob[:, ours]) + exact,
-            "floor": marginal_nll(training, evidence.truth[ours])[0] + exact,
+            "floor": marginal_density(training, evidence.truth[ours], seed).nll + exact,
         }
         scores.append(_score("nll_gap", gaps, n_resamples, seed))
     chosen = np.random.default_rng([seed, 2]).permutation(len(common))[:N_COMPARED]

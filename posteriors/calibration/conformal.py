@@ -6,7 +6,8 @@ and the guarantee is for the sample as a whole, not for each magnitude.
 References
 ----------
 Vovk, Gammerman & Shafer 2005, Algorithmic Learning in a Random World, section 2.2; Lei et al. 2018, arXiv:1604.04173
-(split conformal); Romano, Patterson & Candes 2019, arXiv:1905.03222 (quantiles); Bordoloi, Lilly & Amara 2010,
+(split conformal); Romano, Patterson & Candes 2019, arXiv:1905.03222 (quantiles); Chernozhukov, Wuethrich & Zhu 2021,
+doi:10.1073/pnas.2107794118 (by PIT); Bordoloi, Lilly & Amara 2010,
 doi:10.1111/j.1365-2966.2010.16765.x, and Kuleshov, Fenner & Ermon 2018, arXiv:1807.00263 (recalibration by PIT).
 """
 
@@ -19,7 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from posteriors.scores.density import check_draws, pit_values
 
-__all__ = ["conformal_interval", "conformal_quantiles", "coverage_range", "recalibrate_by_pit", "recalibrate_draws"]
+__all__ = [
+    "conformal_by_pit",
+    "conformal_interval",
+    "conformal_quantiles",
+    "coverage_range",
+    "recalibrate_by_pit",
+    "recalibrate_draws",
+]
 
 Floats = NDArray[np.float64]
 
@@ -89,6 +97,38 @@ def conformal_quantiles(
     return np.minimum(low - more, middle), np.maximum(high + more, middle)
 
 
+def conformal_by_pit(calibration_pit: ArrayLike, draws: ArrayLike, level: float = 0.68) -> tuple[Floats, Floats]:
+    """Interval (low, high), each (n,) or (n, t), between two draws, where only the PIT of the calibration was kept.
+
+    Conformal prediction with the distance of a truth's PIT from 1/2: the interval ends at the same ranks for all
+    galaxies, so that it is wide where the posterior is. It holds the truth with at least the stated probability for any
+    number of draws; where a rank lies beyond the outermost draw, that end is infinite.
+
+    Parameters
+    ----------
+    calibration_pit : (m,) or (m, t) in [0, 1], randomised as `posteriors.scores.density.pit_values` does.
+    draws : (n_draws, n) or (n_draws, n, t) of test galaxies, as many as the PIT was made with.
+    level : as `conformal_interval`.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values outside [0, 1] or not finite, and a calibration sample too small for the
+        level.
+    """
+    pit, new = _check_pit(calibration_pit, draws)
+    reach = np.array([_conformal_quantile(column, level) for column in np.abs(pit.reshape(len(pit), -1) - 0.5).T])
+    ordered = np.sort(new, axis=0).reshape(len(new), new.shape[1], -1)
+    last, endless = len(new) + 1, np.full((1, *ordered.shape[1:]), np.inf)
+    ordered = np.concatenate([-endless, ordered, endless])  # the k-th smallest stands at k
+    # a truth with c draws below it has its PIT in [c, c + 1] / (n_draws + 1)
+    first = np.clip(np.ceil((0.5 - reach) * last - 1e-9).astype(np.int64) - 1, 0, last)
+    final = np.clip(np.floor((0.5 + reach) * last + 1e-9).astype(np.int64) + 1, 0, last)
+    columns = np.arange(ordered.shape[2])
+    low, high = (ordered[rank, :, columns].T.reshape(new.shape[1:]) for rank in (first, final))
+    return low, high
+
+
 def coverage_range(m: int, level: float, share: float = 0.95) -> tuple[float, float]:
     """Range of the true coverage of intervals from one calibration sample of m galaxies, at the given share.
 
@@ -145,13 +185,7 @@ def recalibrate_by_pit(calibration_pit: ArrayLike, draws: ArrayLike) -> Floats:
     ValueError
         As `recalibrate_draws`, and for values outside [0, 1].
     """
-    pit, new = np.asarray(calibration_pit, dtype=np.float64), np.asarray(draws, dtype=np.float64)
-    if new.ndim not in (2, 3) or pit.shape[1:] != new.shape[2:] or not np.isfinite(new).all():
-        raise ValueError(f"draws {new.shape} and calibration pit {pit.shape}: the same targets are needed, finite")
-    if len(pit) < _LEAST_CALIBRATION or not ((pit >= 0) & (pit <= 1)).all():
-        raise ValueError(
-            f"{len(pit)} calibration galaxies: at least {_LEAST_CALIBRATION}, with PIT in [0, 1], are needed"
-        )
+    pit, new = _check_pit(calibration_pit, draws)
     pit = pit.reshape(len(pit), -1)
     flat = new.reshape(len(new), new.shape[1], -1)
     nominal = (np.arange(len(new)) + 0.5) / len(new)
@@ -165,6 +199,17 @@ def recalibrate_by_pit(calibration_pit: ArrayLike, draws: ArrayLike) -> Floats:
         mended = (1 - part) * ordered[below] + part * ordered[np.minimum(below + 1, len(new) - 1)]
         np.put_along_axis(result[:, :, column], order, mended, 0)
     return result.reshape(new.shape)
+
+
+def _check_pit(calibration_pit: ArrayLike, draws: ArrayLike) -> tuple[Floats, Floats]:
+    pit, new = np.asarray(calibration_pit, dtype=np.float64), np.asarray(draws, dtype=np.float64)
+    if new.ndim not in (2, 3) or pit.shape[1:] != new.shape[2:] or not np.isfinite(new).all():
+        raise ValueError(f"draws {new.shape} and calibration pit {pit.shape}: the same targets are needed, finite")
+    if len(pit) < _LEAST_CALIBRATION or not ((pit >= 0) & (pit <= 1)).all():
+        raise ValueError(
+            f"{len(pit)} calibration galaxies: at least {_LEAST_CALIBRATION}, with PIT in [0, 1], are needed"
+        )
+    return pit, new
 
 
 def _rank(m: int, level: float) -> int:

@@ -24,6 +24,7 @@ from posteriors.flows.scaling import ContextScaling, TargetScaling
 from posteriors.flows.summaries import climb_to_mode, quantiles_of
 from posteriors.flows.training import Rows
 from posteriors.inputs import as_pair, check_context, check_ids
+from posteriors.scores.density import nll_mixture
 
 __all__ = ["FlowEnsemble"]
 
@@ -154,8 +155,7 @@ class FlowEnsemble:
         ValueError
             For shapes that do not fit and for NaN or infinite values.
         """
-        members = self.member_log_prob(target, context)
-        return np.logaddexp.reduce(members + log_weights(self.weights)[:, None], axis=0)
+        return -nll_mixture(self.member_log_prob(target, context), self.weights)
 
     def member_log_prob(self, target: ArrayLike | Tensor, context: ArrayLike | Tensor) -> NDArray[np.float64]:
         """Log density (members, n) of each member in nats, in the targets' units; arguments as in `log_prob`."""

@@ -27,12 +27,30 @@ __all__ = [
 ]
 
 _CHUNK_VALUES = 4_000_000  # values sorted at once: 32 MB in float64
+_SUM_OF_SHARES = 1e-6  # rounding of float32
 
 
-def nll_mixture(member_log_prob: ArrayLike) -> NDArray[np.float64]:
-    """Negative log density (n,) of the equally weighted mixture, from (members, n) in nats; lower is better."""
+def nll_mixture(member_log_prob: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Negative log density (n,) of the mixture, from (members, n) in nats; lower is better.
+
+    Parameters
+    ----------
+    member_log_prob : (members, n).
+    weights : (members,) >= 0 of sum 1; None: equal ones.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, and weights that are not shares.
+    """
     log_prob = _check_member_log_prob(member_log_prob)
-    return math.log(len(log_prob)) - np.logaddexp.reduce(log_prob, axis=0)
+    if weights is None:
+        return math.log(len(log_prob)) - np.logaddexp.reduce(log_prob, axis=0)
+    shares = np.asarray(weights, dtype=np.float64)
+    if shares.shape != log_prob.shape[:1] or not (shares >= 0).all() or abs(shares.sum() - 1) > _SUM_OF_SHARES:
+        raise ValueError(f"weights {weights!r}: {len(log_prob)} shares >= 0 of sum 1 are needed, one for each member")
+    used = shares > 0
+    return -np.logaddexp.reduce(log_prob[used] + np.log(shares[used])[:, None], axis=0)
 
 
 def nll_member_mean(member_log_prob: ArrayLike) -> NDArray[np.float64]:

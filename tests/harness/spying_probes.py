@@ -47,6 +47,14 @@ class SpyPosterior:
         density = -0.5 * scaled**2 - 0.5 * math.log(2 * math.pi) - np.log(self.spread)
         return density.sum(axis=1)[None]
 
+    def log_prob(self, target: NDArray, inputs: Any) -> NDArray[np.float64]:
+        note("posterior density", inputs)
+        return self.member_log_prob(target, inputs)[0]
+
+    @property
+    def stacked_weights(self) -> NDArray[np.float64]:
+        return np.ones(1)
+
     @property
     def log_jacobian(self) -> float:
         return float(np.log(self.spread).sum())

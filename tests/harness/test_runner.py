@@ -173,6 +173,13 @@ def test_the_score_of_a_known_posterior_is_its_score(watch: Watch) -> None:
     found = score(records[0], "nll_mixture", "joint")
     assert found["value"] == pytest.approx(-log_prob.mean(), abs=1e-9)
     assert found["ci_low"] < found["value"] < found["ci_high"]
+    stacked = score(records[0], "nll_stacked", "joint")
+    assert stacked["value"] == pytest.approx(found["value"], abs=1e-12)  # the one member has all of the weight
+    # z-scored, the integral of the squared density is 1 / (4 pi); 50 draws a galaxy know it to 1 %
+    at_truth = np.exp(log_prob) * train.std(axis=0).prod()
+    loss = score(records[0], "cde_loss", "joint")
+    assert loss["value"] == pytest.approx(1 / (4 * np.pi) - 2 * at_truth.mean(), abs=0.002)
+    assert score(records[0], "hpd_ks", "joint")["n"] == len(test)
     per_dim = -(log_prob + np.log(train.std(axis=0)).sum()).mean() / 2
     assert score(records[0], "nll_per_dim", "joint")["value"] == pytest.approx(per_dim, abs=1e-9)
 

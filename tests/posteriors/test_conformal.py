@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from posteriors.calibration.conformal import conformal_interval, conformal_quantiles, coverage_range, recalibrate_draws
+from posteriors.calibration.conformal import (
+    conformal_by_pit,
+    conformal_interval,
+    conformal_quantiles,
+    coverage_range,
+    recalibrate_draws,
+)
 from posteriors.calibration.pit import pit
 from posteriors.calibration.uniformity import ks_uniform, width_test
 from posteriors.scores import cde_loss_per_galaxy, sharpness_per_galaxy
@@ -119,3 +125,43 @@ def test_the_cde_loss_is_lowest_for_the_true_density() -> None:
 def test_what_has_no_interval_is_refused(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("wrong", [{}, {"width": 0.5}, {"width": 2.0}, {"shift": 0.5}])
+def test_conformal_intervals_by_pit_cover_whatever_the_posterior(wrong: dict[str, float]) -> None:
+    known, new = make_draws(1_000, t=2, **wrong), make_draws(2_000, seed=1, t=2, **wrong)
+    low, high = conformal_by_pit(pit(*known), new[0], 0.68)
+    assert low.shape == high.shape == new[1].shape
+    covered = ((low <= new[1]) & (new[1] <= high)).mean(0)
+    # sd of .018 from both samples, and two draws of 200 more than needed
+    np.testing.assert_allclose(covered, 0.685, atol=0.055)
+    width = (high - low).mean() / (2 * 0.9945)
+    expected = 1.0 if "shift" not in wrong else 1.13  # of N(-.5, 1), 68 % lie within 1.126 of 0
+    assert width == pytest.approx(expected, rel=0.08)
+
+
+def test_conformal_intervals_by_pit_hold_their_level_for_few_draws_and_few_galaxies() -> None:
+    """In expectation over calibration samples, and never below it: 9 draws lie on a grid of tenths."""
+    covered = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        ranks = pit(rng.normal(size=(9, 20)), rng.normal(size=20), seed=seed)
+        draws, target = rng.normal(size=(9, 100)), rng.normal(size=100)
+        low, high = conformal_by_pit(ranks, draws, 0.68)
+        assert (low < high).all()
+        covered.append(((low <= target) & (target <= high)).mean())
+    assert 0.68 - 0.012 < np.mean(covered) < 0.68 + 1 / 21 + 2 / 10  # 400 samples know the mean to .006
+
+
+def test_conformal_intervals_by_pit_have_no_end_where_draws_do_not_reach() -> None:
+    outside = np.r_[np.zeros(20), np.ones(20)]
+    low, high = conformal_by_pit(outside, np.random.default_rng(0).normal(size=(50, 3)), 0.68)
+    assert np.isneginf(low).all()
+    assert np.isposinf(high).all()
+    for message, arguments in {
+        "same targets": (np.zeros((20, 2)), np.zeros((50, 3))),
+        "in \\[0, 1\\]": (np.full(20, 1.5), np.zeros((50, 3))),
+        "need at least": (np.full(10, 0.5), np.zeros((50, 3)), 0.99),
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            conformal_by_pit(*arguments)

@@ -94,6 +94,11 @@ def test_negative_log_densities_of_a_mixture_of_members() -> None:
     log_prob = np.log([[0.2, 0.5], [0.4, 0.5]])
     np.testing.assert_allclose(scores.nll_mixture(log_prob), -np.log([0.3, 0.5]))
     np.testing.assert_allclose(scores.nll_member_mean(log_prob), -np.log(np.sqrt([0.08, 0.25])))
+    np.testing.assert_allclose(scores.nll_mixture(log_prob, [0.5, 0.5]), scores.nll_mixture(log_prob), rtol=1e-14)
+    np.testing.assert_array_equal(scores.nll_mixture(log_prob, [0, 1]), -log_prob[1])
+    for wrong in ([1.0], [0.7, 0.7], [1.5, -0.5]):
+        with pytest.raises(ValueError, match="2 shares >= 0 of sum 1"):
+            scores.nll_mixture(log_prob, wrong)
     np.testing.assert_allclose(scores.nll_per_dim(log_prob, 2), scores.nll_member_mean(log_prob) / 2)
     assert np.isfinite(scores.nll_mixture([[-1e5], [-2e5]])).all()
     with pytest.raises(ValueError, match="n_targets = 0"):

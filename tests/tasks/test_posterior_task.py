@@ -11,7 +11,8 @@ from scipy.stats import norm
 from benchmark.artefacts import Posterior
 from benchmark.contracts import GalaxybenchError, Score
 from benchmark.tasks import posterior
-from posteriors.scores.density import pit_values
+from posteriors.calibration.hpd import hpd_ranks
+from posteriors.scores.density import cde_loss_per_galaxy, pit_values
 
 N, N_DRAWS, N_RESAMPLES, NOISE = 600, 300, 300, 0.3
 NAMES = ("z", "log10_mstar")
@@ -97,8 +98,93 @@ def test_draws_without_densities_have_no_likelihood_but_all_the_rest() -> None:
         "nll_mixture",
         "nll_member_mean",
         "nll_per_dim",
+        "nll_stacked",
+        "cde_loss",
+        "hpd_ks",
         "nll_ceiling",  # nor are there errors of the labels
     }
+
+
+def with_density(width: float = 1.0, n: int = N) -> Posterior:
+    """A posterior with what the run keeps of its density at draws, and weights for one of three members."""
+    evidence = make(width=width, n=n)
+    rng, spread = np.random.default_rng(0), NOISE * width
+    mean = rng.normal(0, 1, (n, 2))  # as `make` draws them
+    at_draws = norm.logpdf(evidence.draws[:50], mean, spread).sum(axis=2)
+    right = evidence.member_log_prob[0]
+    return replace(
+        evidence,
+        member_log_prob=np.stack([right, right - 3, right - 5]),
+        stacked_weights=np.array([1.0, 0.0, 0.0]),
+        hpd_rank=hpd_ranks(right, at_draws),
+        cde_loss=cde_loss_per_galaxy(right, at_draws),
+    )
+
+
+def test_stacked_weights_have_a_row_of_their_own_below_the_ranked_one() -> None:
+    found = scores_of(with_density())
+    stacked, mixture = found["nll_stacked", "joint"], found["nll_mixture", "joint"]
+    gain = np.log(3 / (1 + np.exp(-3) + np.exp(-5)))
+    assert mixture.value - stacked.value == pytest.approx(gain, abs=1e-9)
+    assert stacked.floor == mixture.floor
+    assert posterior.TASK.headline == ("nll_mixture", "joint")
+
+
+def test_density_loss_and_ranks_in_density_tell_a_right_posterior_from_a_wrong_width() -> None:
+    right = scores_of(with_density())
+    # of a Gaussian p, the integral of p^2 is 1 / (4 pi sigma^2) in two dimensions, and E p(truth) the same
+    exact = -1 / (4 * np.pi * NOISE**2)
+    assert right["cde_loss", "joint"].value == pytest.approx(exact, rel=0.15)  # 600 galaxies know it to 5 %
+    assert right["cde_loss", "joint"].value < right["cde_loss", "joint"].floor < 0
+    assert right["hpd_ks", "joint"].value < 1.36 / N**0.5 * 1.3
+    for width in (0.6, 1.7):
+        wrong = scores_of(with_density(width))
+        assert wrong["cde_loss", "joint"].value > right["cde_loss", "joint"].value
+        assert wrong["hpd_ks", "joint"].ci_low > right["hpd_ks", "joint"].value
+    assert right["hpd_ks", "joint"].floor < 1.36 / N**0.5 * 1.6  # the marginal is a calibrated posterior, smoothed
+
+
+def test_widths_and_scores_of_each_bin_are_those_of_its_galaxies() -> None:
+    """Half the width for the faint: conformal intervals, which know the whole sample alone, widen all alike."""
+    magnitude = np.random.default_rng(3).uniform(16, 20, N)
+    faint = (magnitude > np.median(magnitude))[:, None]
+
+    def uneven(seed: int) -> Posterior:
+        draws = np.where(faint, make(width=0.5, seed=seed).draws, make(seed=seed).draws).astype(np.float32)
+        return replace(make(seed=seed), draws=draws)
+
+    known = uneven(1)
+    evidence = replace(
+        uneven(2),
+        magnitude=magnitude,
+        magnitude_name="mag_r",
+        validation_pit=pit_values(known.truth, known.draws),
+        cde_loss=np.where(faint[:, 0], 2.0, -1.0),
+    )
+    spread = np.array([2.0, 0.5])
+    training = np.random.default_rng(9).normal(size=(2_000, 2))
+    training = (training - training.mean(0)) / training.std(0) * spread
+    _, details = posterior.score(evidence, training, ranked=NAMES, seed=5, n_resamples=10)
+    shown = details["scores_in_bins"]
+    assert (shown["by"], shown["n_calibration"]) == ("mag_r", N)
+    rows = {(row["target"], number % 4): row for number, row in enumerate(shown["bins"])}
+    assert set(rows) == {(name, number) for name in (*NAMES, "joint") for number in range(4)}
+    for scale, name in zip(spread, NAMES, strict=True):
+        for number, width in enumerate((1, 1, 0.5, 0.5)):
+            row = rows[name, number]
+            assert row["n"] == N // 4
+            assert row["sharpness_68"][0] == pytest.approx(2 * 0.9945 * NOISE * width / scale, rel=0.04)
+            assert row["conformal_68"][0] > 1.1 * row["sharpness_68"][0]
+            # sigma / sqrt(pi) of a right Gaussian, .610 sigma of one of half the width: 150 galaxies know it to 6 %
+            assert row["crps"][0] == pytest.approx({1: 0.564, 0.5: 0.610}[width] * NOISE / scale, rel=0.25)
+            assert row["crps"][1] < 0.1 * row["crps"][0]
+    for number, loss in enumerate((-1.0, -1.0, 2.0, 2.0)):
+        assert rows["joint", number]["cde_loss"] == [loss, 0.0]
+        assert rows["joint", number]["energy_score"][0] > 0
+    _, plain = posterior.score(make(), training, ranked=NAMES, seed=5, n_resamples=10)
+    assert plain["scores_in_bins"]["n_calibration"] == 0
+    assert not any("conformal_68" in row for row in plain["scores_in_bins"]["bins"])
+    assert "scores_in_bins" not in posterior.score(make(n=60), training, ranked=NAMES, seed=5, n_resamples=10)[1]
 
 
 def test_every_interval_holds_its_value() -> None:
@@ -158,6 +244,11 @@ def test_magnitudes_travel_with_the_artefact(tmp_path) -> None:
     read = Posterior.read(evidence.write(tmp_path / "draws.npz"))
     np.testing.assert_array_equal(read.magnitude, evidence.magnitude)
     assert read.select(["z"]).magnitude_name == "mag_r"
+    density = with_density(n=60)
+    again = Posterior.read(density.write(tmp_path / "density.npz"))
+    for name in ("stacked_weights", "hpd_rank", "cde_loss"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(density, name))
+        assert getattr(again.select(["z"]), name) is None  # they are of both targets
     assert Posterior.read(make(n=60).write(tmp_path / "plain.npz")).magnitude is None
 
 
