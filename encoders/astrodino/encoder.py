@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from encoders.astrodino.network import AstroDINO, AstroDINOConfig
 from encoders.astrodino.objective import DINOConfig, DINOObjective
 from encoders.augment import STEIN_NOISE, STEIN_PSF, Augmentation, LogNormal
-from encoders.reading.image_reader import BinnedImages, Sky, facts_of, shown_bands, survey_images
+from encoders.reading.image_reader import Sky, facts_of, image_centres, shown_bands, survey_images
 from encoders.reading.images import ImageFacts, ImageStack, require_images
+from encoders.reading.prepared_galaxies import Prepare, PreparedGalaxies
 from encoders.reading.stretch import NORMS, ImageNorm, asinh_rgb
 from encoders.training.schedules import cosine, linear_ramp
 from encoders.training.self_supervised import SelfSupervisedEncoder
@@ -219,18 +220,17 @@ class AstroDINOEncoder(SelfSupervisedEncoder):
         factor = max(1, shortest // self.image_side)
         return factor, max(self.patch_size, min(self.field_side, shortest // factor))
 
-    def _reader(self, inputs: ImageStack) -> Reader:
-        if self._ready is not None:
-            ready, self._ready = self._ready, None
-            return ready
-        return self._binned(inputs)
+    def _training_reader(self, inputs: ImageStack) -> Reader:
+        ready, self._ready = self._ready, None
+        assert ready is not None, "a network that is to be trained is built first"
+        return ready
 
-    def _binned(self, inputs: ImageStack) -> BinnedImages:
+    def _prepare(self, inputs: ImageStack) -> Prepare:
         bands, _ = shown_bands(facts_of(inputs), self.name)
         factor, side = self._geometry(inputs)
         if self.objective is not None:
             side = max(side, self.objective.model.config.image_size)  # of smaller images than in training
-        return BinnedImages(inputs, factor, side, self.name, bands=bands)
+        return image_centres(inputs, factor, side, self.name, bands)
 
     def _build(self, inputs: ImageStack) -> nn.Module:
         require_images(inputs, self.name)
@@ -269,7 +269,7 @@ class AstroDINOEncoder(SelfSupervisedEncoder):
         """What the sky of the images is like, where that is needed; images of a training are put into their order."""
         if self._loaded or not (self.training.n_steps or self.image_norm != "rgb"):
             return Sky((0.0,) * n_bands, (1.0,) * n_bands, (1.0,) * n_bands)
-        read = self._binned(inputs)
+        read = PreparedGalaxies(inputs, self._prepare(inputs), keep=bool(self.training.n_steps))
         stretched = self.image_norm == "rgb_zscore" and scales is not None
         sky, order = survey_images(read, lambda flux: asinh_rgb(flux, scales) if stretched and scales else flux)
         if self.training.n_steps:

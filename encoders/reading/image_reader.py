@@ -1,4 +1,4 @@
-"""Images as a training reads them: some bands, averaged over blocks of pixels once, kept in memory where they fit."""
+"""Images as networks see them: some bands, averaged over blocks of pixels; and what their sky is like."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.reading.images import ImageFacts, ImageStack, binned, centre_crop, require_finite, require_images
+from encoders.reading.prepared_galaxies import Prepare, PreparedGalaxies
 from encoders.reading.stretch import GRZ_SCALES
 from encoders.row_order import content_keys
 
-__all__ = ["BinnedImages", "Sky", "facts_of", "shown_bands", "survey_images"]
+__all__ = ["Sky", "facts_of", "image_centres", "shown_bands", "survey_images"]
 
-CACHE_BYTES = 4_000_000_000
 _MOST = float(np.finfo(np.float16).max)
 _READ_ROWS = 256
 
@@ -49,8 +49,10 @@ def shown_bands(facts: ImageFacts, reader: str) -> tuple[tuple[int, ...] | None,
     return tuple(facts.bands.index(band) for band in "grz"), GRZ_SCALES
 
 
-class BinnedImages:
-    """A function from rows to the centres of binned images (b, bands, side, side), float32.
+def image_centres(
+    inputs: ImageStack, factor: int, side: int, reader: str, bands: tuple[int, ...] | None = None
+) -> Prepare:
+    """How images become the centres of binned images (b, bands, side, side), float16, for `PreparedGalaxies`.
 
     Parameters
     ----------
@@ -59,53 +61,25 @@ class BinnedImages:
     side : pixels, after binning, about the centre that are kept; shorter images are surrounded by zeros.
     reader : name of the model, for messages.
     bands : which bands, None for all.
-    max_bytes : binned images are kept in memory, as float16, if all of them fit in so much; else they are read and
-        binned anew each time.
+
+    Raises
+    ------
+    ValueError
+        If ``inputs`` are no images; when they are read, if a pixel is NaN or infinite.
 
     Notes
     -----
-    Values are rounded to float16 either way (a relative error of 5e-4, far below a pixel's noise), so that what fits
-    into memory moves no number. Beyond 65,504 they are cut.
+    The relative error of float16, 5e-4, is far below a pixel's noise. Values beyond 65,504 are cut.
     """
+    require_images(inputs, reader)
 
-    def __init__(
-        self,
-        inputs: ImageStack,
-        factor: int,
-        side: int,
-        reader: str,
-        *,
-        bands: tuple[int, ...] | None = None,
-        max_bytes: int = CACHE_BYTES,
-    ) -> None:
-        n_bands, _, _ = require_images(inputs, reader)
-        self._inputs, self._factor, self._side, self._name, self._bands = inputs, factor, side, reader, bands
-        shape = (n_bands if bands is None else len(bands), side, side)
-        fits = 2 * len(inputs) * int(np.prod(shape)) <= max_bytes
-        self._kept = np.empty((len(inputs), *shape), dtype=np.float16) if fits else None
-        self._known = np.zeros(len(inputs), dtype=bool)
+    def prepare(images: NDArray[np.float32], rows: NDArray[np.int64]) -> Tensor:
+        require_finite(images, rows, reader)
+        shown = images if bands is None else images[:, bands]
+        centre = centre_crop(binned(shown, factor), side)
+        return torch.from_numpy(np.clip(centre, -_MOST, _MOST).astype(np.float16))
 
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    def __call__(self, rows: NDArray[np.int64]) -> Tensor:
-        if self._kept is None:
-            return torch.from_numpy(self._read(rows)).float()
-        fresh = rows[~self._known[rows]]
-        if fresh.size:
-            self._kept[fresh] = self._read(fresh)
-            self._known[fresh] = True
-        return torch.from_numpy(self._kept[rows]).float()
-
-    def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        contiguous = rows.size and bool((np.diff(rows) == 1).all())  # a slice of a memory map reads ahead
-        chosen = slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else rows
-        images = np.asarray(self._inputs[chosen], dtype=np.float32)
-        require_finite(images, int(rows[0]) if rows.size else 0, self._name)
-        if self._bands is not None:
-            images = images[:, self._bands]
-        centre = centre_crop(binned(images, self._factor), self._side)
-        return np.clip(centre, -_MOST, _MOST).astype(np.float16)
+    return prepare
 
 
 @dataclass(frozen=True)
@@ -117,7 +91,7 @@ class Sky:
     noise: tuple[float, ...]
 
 
-def survey_images(read: BinnedImages, show: Callable[[Tensor], Tensor]) -> tuple[Sky, NDArray[np.int64]]:
+def survey_images(read: PreparedGalaxies, show: Callable[[Tensor], Tensor]) -> tuple[Sky, NDArray[np.int64]]:
     """Look at all images once, ``show`` making of fluxes what is shown: their sky, and their order (n,) by content.
 
     In that order a training does not depend on the order of the file. The noise is the median over galaxies of the

@@ -78,11 +78,12 @@ def image_batches(inputs: ImageStack, batch_size: int, reader: str) -> Iterator[
     if batch_size < 1:
         raise ValueError(f"{reader}: batch_size {batch_size}: must be at least 1")
     for start in range(0, len(inputs), batch_size):
-        yield require_finite(np.asarray(inputs[start : start + batch_size], dtype=np.float32), start, reader)
+        batch = np.asarray(inputs[start : start + batch_size], dtype=np.float32)
+        yield require_finite(batch, np.arange(start, start + len(batch)), reader)
 
 
-def require_finite(batch: Pixels, start: int, reader: str) -> Pixels:
-    """The images (b, bands, height, width) of rows from ``start`` on, unless a pixel is NaN or infinite.
+def require_finite(batch: Pixels, rows: NDArray[np.int64], reader: str) -> Pixels:
+    """The images (b, bands, height, width) of some rows (b,), unless a pixel is NaN or infinite.
 
     Raises
     ------
@@ -92,8 +93,8 @@ def require_finite(batch: Pixels, start: int, reader: str) -> Pixels:
     finite = np.isfinite(batch).all(axis=(1, 2, 3))
     if not finite.all():
         raise ValueError(
-            f"{reader}: {np.count_nonzero(~finite)} images of rows {start} to {start + len(batch) - 1} hold NaN or "
-            f"infinite pixels, first row {start + int(np.argmin(finite))}: only finite pixels are allowed; "
+            f"{reader}: {np.count_nonzero(~finite)} images of rows {rows.min()} to {rows.max()} hold NaN or "
+            f"infinite pixels, first row {rows[~finite].min()}: only finite pixels are allowed; "
             "fill or drop bad pixels first"
         )
     return batch

@@ -14,6 +14,7 @@ __all__ = [
     "LogBins",
     "PixelBins",
     "SpectrumStack",
+    "flux_and_ivar",
     "mean_level",
     "require_spectra",
     "spectrum_batches",
@@ -93,17 +94,29 @@ def spectrum_batches(
     if batch_size < 1:
         raise ValueError(f"{reader}: batch_size {batch_size}: must be at least 1")
     for start in range(0, len(inputs), batch_size):
-        batch = np.asarray(inputs[start : start + batch_size], dtype=np.float64)
-        flux, ivar = batch[:, 0], batch[:, 1]
-        bad = ~(np.isfinite(ivar) & (ivar >= 0)) | ((ivar > 0) & ~np.isfinite(flux))
-        if bad.any():
-            rows = np.flatnonzero(bad.any(axis=1))
-            raise ValueError(
-                f"{reader}: {rows.size} spectra of rows {start} to {start + len(batch) - 1} hold NaN, infinite or "
-                f"negative values, first row {start + rows[0]}: flux must be finite where ivar > 0 and ivar finite, "
-                "not negative; set ivar = 0 for bad pixels"
-            )
-        yield np.where(ivar > 0, flux, 0.0), ivar
+        batch = inputs[start : start + batch_size]
+        yield flux_and_ivar(batch, np.arange(start, start + len(batch)), reader)
+
+
+def flux_and_ivar(
+    batch: NDArray, rows: NDArray[np.int64], reader: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Flux and ivar (b, n_wave) of the spectra (b, 2, n_wave) of some rows (b,); where ivar is 0 the flux is set to 0.
+
+    Raises
+    ------
+    ValueError
+        If an ivar is negative, NaN or infinite, or a flux with ivar > 0 is not finite (the first such row is named).
+    """
+    flux, ivar = (np.asarray(batch[:, part], dtype=np.float64) for part in range(2))
+    bad = (~(np.isfinite(ivar) & (ivar >= 0)) | ((ivar > 0) & ~np.isfinite(flux))).any(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{reader}: {np.count_nonzero(bad)} spectra of rows {rows.min()} to {rows.max()} hold NaN, infinite or "
+            f"negative values, first row {rows[bad].min()}: flux must be finite where ivar > 0 and ivar finite, "
+            "not negative; set ivar = 0 for bad pixels"
+        )
+    return np.where(ivar > 0, flux, 0.0), ivar
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,20 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.reading.spectra import LogBins, PixelBins, SpectrumStack, spectrum_batches, wavelengths
+from encoders.reading.prepared_galaxies import Galaxies, Prepare
+from encoders.reading.spectra import LogBins, PixelBins, flux_and_ivar, wavelengths
 from encoders.row_order import content_keys
 from encoders.specformer.network import SpecFormer
 from encoders.specformer.objective import MaskedWindows, Masking, ThinnedWindows
 from encoders.specformer.tokens import n_released_windows, n_windows
 from encoders.training.batches import Reader
 from encoders.training.precision import Precision
-from encoders.training.self_supervised import Galaxies, SelfSupervisedEncoder
+from encoders.training.self_supervised import SelfSupervisedEncoder
 from encoders.training.train import Watcher
 
 __all__ = ["SpecFormerEncoder"]
 
 _READ_ROWS = 256
-_CACHE_BYTES = 4_000_000_000
 
 
 class SpecFormerEncoder(SelfSupervisedEncoder):
@@ -149,7 +149,6 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
         self.masking = Masking(n_mask_chunks, mask_share, mask_overlap_guard, masked_spectra)
         self._wave_angstrom: NDArray[np.float64] = np.empty(0)
         self._wanted_batch = batch_size
-        self._ready: Reader | None = None
 
     def fit(self, inputs: Galaxies, *, seed: int, folder: Path | None = None, progress: Watcher | None = None) -> None:
         """Draw the weights and train them, in an order of the spectra that follows from what they hold.
@@ -166,7 +165,6 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
             if len(inputs) < 2:
                 raise ValueError(f"{self.name} was given {len(inputs)} training spectra: at least 2 are needed")
             self.training = replace(self.training, batch_size=min(self._wanted_batch, len(inputs)))
-            self._ready = self._by_content(inputs)
         super().fit(inputs, seed=seed, folder=folder, progress=progress)
 
     def embed(self, inputs: Galaxies) -> NDArray[np.float32]:
@@ -250,19 +248,18 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
             summary_weight=self.summary_weight,
         )
 
-    def _reader(self, inputs: Galaxies) -> Reader:
-        if self._ready is not None:
-            ready, self._ready = self._ready, None
-            return ready
+    def _prepare(self, inputs: Galaxies) -> Prepare:
         bins = self._bins(wavelengths(inputs, self.name))
-        if len(inputs) * len(bins.start) * 8 > _CACHE_BYTES:
-            return lambda rows: _binned(_Chosen(inputs, rows), bins, self.name)
-        everything = _binned(inputs, bins, self.name)
-        return lambda rows: everything[torch.from_numpy(rows)]
 
-    def _by_content(self, inputs: Galaxies) -> Reader:
+        def prepare(spectra: NDArray[np.float32], rows: NDArray[np.int64]) -> Tensor:
+            binned = np.stack(bins.average(*flux_and_ivar(spectra, rows, self.name)), axis=1)
+            return torch.from_numpy(binned.astype(np.float32))
+
+        return prepare
+
+    def _training_reader(self, inputs: Galaxies) -> Reader:
         """A reader for which the order of the rows is made from their content."""
-        read, rows = self._reader(inputs), np.arange(len(inputs), dtype=np.int64)
+        read, rows = super()._training_reader(inputs), np.arange(len(inputs), dtype=np.int64)
         parts = np.array_split(rows, -(-len(rows) // _READ_ROWS))
         order = np.argsort(np.concatenate([content_keys(read(part).numpy(), 0) for part in parts]), kind="stable")
         return lambda rows: read(order[rows])
@@ -276,35 +273,6 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
         return network
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Some rows of a stack of spectra."""
-
-    stack: SpectrumStack
-    rows: NDArray[np.int64]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.rows), *self.stack.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.stack[self.rows[rows]]
-
-
 def _same_pixels(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
     """Whether wavelengths agree to 1e-6 (0.3 km/s): two files of one grid may round it differently."""
     return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-6, atol=0))
-
-
-def _binned(stack: SpectrumStack, bins: LogBins | PixelBins, reader: str) -> Tensor:
-    """Flux and inverse variance (n, 2, n_bins), float32."""
-    binned = torch.empty(len(stack), 2, len(bins.start))
-    start = 0
-    for flux, ivar in spectrum_batches(stack, _READ_ROWS, reader):
-        part = np.stack(bins.average(flux, ivar), axis=1)
-        binned[start : start + len(part)] = torch.from_numpy(part)
-        start += len(part)
-    return binned

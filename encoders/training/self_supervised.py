@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,25 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders.randomness import seeded_torch
+from encoders.reading.prepared_galaxies import Galaxies, Prepare, PreparedGalaxies
+from encoders.training.embedding import embed_in_batches
 from encoders.training.history import History
 from encoders.training.precision import Precision, autocast, compute_dtype, default_device
 from encoders.training.train import Reader, TrainingConfig, Watcher, train
 
-__all__ = ["Galaxies", "SelfSupervisedEncoder", "rows_in_memory"]
-
-_READ_ROWS = 256
-_CACHE_BYTES = 4_000_000_000
-
-
-class Galaxies(Protocol):
-    """Inputs (n, ...) of galaxies that are loaded when a slice or an array of rows is asked for."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]: ...
+__all__ = ["Galaxies", "SelfSupervisedEncoder"]
 
 
 class SelfSupervisedEncoder:
@@ -39,8 +27,9 @@ class SelfSupervisedEncoder:
     A subclass gives the networks and how galaxies become batches:
 
     - ``_build(inputs)``: the objective, its weights drawn from torch's global generator, which is seeded here;
-    - ``_reader(inputs)``: a function from rows to the batch of these galaxies, see `rows_in_memory`;
-    - ``_embed(batch)``: the embedding (b, d) of such a batch, from ``self.objective``;
+    - ``_prepare(inputs)``: how galaxies become what a batch holds of them, see `PreparedGalaxies`;
+    - ``_training_reader(inputs)``: the batches of a training, where they need an order of their own;
+    - ``_embed(batch)``: the embedding (b, d) of a batch, from ``self.objective``;
     - ``_deployed(objective)``: the part whose weights are the encoder, by default the whole objective.
 
     Parameters
@@ -84,8 +73,12 @@ class SelfSupervisedEncoder:
     def _build(self, inputs: Galaxies) -> nn.Module:
         raise NotImplementedError
 
-    def _reader(self, inputs: Galaxies) -> Reader:
+    def _prepare(self, inputs: Galaxies) -> Prepare:
         raise NotImplementedError
+
+    def _training_reader(self, inputs: Galaxies) -> Reader:
+        """Batches of galaxies that are read again in every epoch; called after ``_build``."""
+        return PreparedGalaxies(inputs, self._prepare(inputs), keep=True)
 
     def _embed(self, batch: Tensor) -> Tensor:
         raise NotImplementedError
@@ -115,7 +108,7 @@ class SelfSupervisedEncoder:
         if self.training.n_steps:
             self.history = train(
                 objective,
-                self._reader(inputs),
+                self._training_reader(inputs),
                 len(inputs),
                 self.training,
                 seed=seed,
@@ -136,22 +129,10 @@ class SelfSupervisedEncoder:
             If there are no weights yet, or they do not fit galaxies of this kind.
         """
         self._require_objective(inputs)
-        device, read = self.device, self._reader(inputs)
-        dtype = compute_dtype(self._embed_precision, device)
-        parts: list[NDArray[np.float32]] = []
-        start, size = 0, self.embed_batch_size
-        with torch.inference_mode(), autocast(dtype, device):
-            while start < max(len(inputs), 1):
-                batch = read(np.arange(start, min(start + size, len(inputs)), dtype=np.int64))
-                try:
-                    parts.append(self._embed(batch.to(device)).float().cpu().numpy())
-                except torch.OutOfMemoryError:
-                    if size == 1:
-                        raise
-                    size = max(1, size // 2)
-                    continue
-                start += size
-        return np.concatenate(parts)
+        read = PreparedGalaxies(inputs, self._prepare(inputs), keep=False)
+        dtype = compute_dtype(self._embed_precision, self.device)
+        with torch.inference_mode(), autocast(dtype, self.device):
+            return embed_in_batches(read, len(inputs), self._embed, self.device, batch_size=self.embed_batch_size)
 
     def state(self) -> dict[str, NDArray]:
         """The weights by name; empty before there are any."""
@@ -191,35 +172,6 @@ class SelfSupervisedEncoder:
             objective: Any = self._build(inputs)
         _load_exactly(self._deployed(objective), self._loaded, self.name)
         self.objective, self._loaded = objective.to(self.device).eval(), {}
-
-
-def rows_in_memory(
-    inputs: Galaxies,
-    prepare: Callable[[NDArray[np.float32]], Tensor],
-    *,
-    max_bytes: int = _CACHE_BYTES,
-) -> Reader:
-    """Read galaxies once and keep what a training step needs of them, where that fits into memory.
-
-    Parameters
-    ----------
-    inputs : galaxies (n, ...).
-    prepare : from galaxies (b, ...) to a tensor (b, ...): binning, cropping, a smaller dtype. It must treat every
-        galaxy by itself.
-    max_bytes : above this size rows are read and prepared anew whenever they are asked for.
-
-    Returns
-    -------
-    reader : a function from rows to the tensor of these rows.
-    """
-    first = prepare(inputs[: min(1, len(inputs))])
-    if first.numel() * first.element_size() * len(inputs) > max_bytes:
-        return lambda rows: prepare(inputs[rows])
-    kept = first.new_empty((len(inputs), *first.shape[1:]))
-    for start in range(0, len(inputs), _READ_ROWS):
-        part = prepare(inputs[start : start + _READ_ROWS])
-        kept[start : start + len(part)] = part
-    return lambda rows: kept[torch.from_numpy(rows)]
 
 
 def _load_exactly(network: nn.Module, state: Mapping[str, NDArray], name: str) -> None:

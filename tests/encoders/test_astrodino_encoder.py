@@ -14,8 +14,9 @@ from encoders import RandomViT
 from encoders.astrodino.encoder import AstroDINOEncoder, crop_sizes
 from encoders.astrodino.sizes import architecture
 from encoders.augment import STEIN_NOISE, STEIN_PSF
-from encoders.reading.image_reader import BinnedImages, survey_images
-from encoders.reading.images import ImageFacts, binned, centre_crop
+from encoders.reading.image_reader import image_centres, survey_images
+from encoders.reading.images import ImageFacts
+from encoders.reading.prepared_galaxies import PreparedGalaxies
 from encoders.reading.stretch import asinh_rgb
 
 GRZ = ImageFacts("nanomaggy", ("g", "r", "z"), 0.262)
@@ -29,10 +30,10 @@ TINY: dict[str, Any] = {
 
 
 class Stack:
-    """Images that know what they are, and count the rows that are read."""
+    """Images that know what they are."""
 
     def __init__(self, images: NDArray[np.float32], facts: ImageFacts | None = GRZ) -> None:
-        self.images, self.facts, self.n_read = images, facts, 0
+        self.images, self.facts = images, facts
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,9 +43,7 @@ class Stack:
         return len(self.images)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        read = self.images[rows]
-        self.n_read += len(read)
-        return read
+        return self.images[rows]
 
 
 def galaxies(n: int, side: int = 48, bands: int = 3, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -218,35 +217,21 @@ def test_images_of_any_size_are_read_and_weights_move_between_sizes(side: int) -
     np.testing.assert_array_equal(loaded.embed(Stack(other)), encoder.embed(Stack(other)))
 
 
-def test_images_are_read_once_where_they_fit_into_memory_and_give_the_same_numbers_where_not() -> None:
-    images, _ = galaxies(40)
-    stack = Stack(images)
-    kept, fresh = BinnedImages(stack, 2, 20, "AstroDINO"), BinnedImages(stack, 2, 20, "AstroDINO", max_bytes=100)
-    rows = np.array([5, 3, 30])
-    expected = centre_crop(images[rows].reshape(3, 3, 24, 2, 24, 2).mean((3, 5)), 20)
-    np.testing.assert_allclose(kept(rows).numpy(), expected, rtol=1e-3, atol=1e-5)  # float16
-    np.testing.assert_array_equal(kept(rows).numpy(), fresh(rows).numpy())
-    np.testing.assert_allclose(centre_crop(binned(images[rows], 2), 20), expected, rtol=0, atol=1e-6)  # float32 sums
-    stack.n_read = 0
-    kept(np.arange(10))
-    assert stack.n_read == 8  # two of them were known
-    kept(np.arange(10))
-    assert stack.n_read == 8
-    fresh(np.arange(10))
-    assert stack.n_read == 18
+def whole(stack: Stack) -> PreparedGalaxies:
+    return PreparedGalaxies(stack, image_centres(stack, 1, 48, "AstroDINO"), keep=False)
 
 
 def test_the_sky_is_measured_and_the_order_comes_from_content() -> None:
     images, _ = galaxies(200)
     images[:, :, 5:20, 5:20] += np.random.default_rng(0).uniform(0, 3, (200, 1, 1, 1)).astype(np.float32)  # neighbours
-    read = BinnedImages(Stack(images), 1, 48, "AstroDINO")
+    read = whole(Stack(images))
     sky, order = survey_images(read, lambda flux: flux)
     rounded = images.astype(np.float16).astype(np.float64)
     np.testing.assert_allclose(sky.mean, rounded.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(sky.std, rounded.std((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(sky.noise, 0.01, rtol=0.05)  # 144 pixels of 200 galaxies
     shuffle = np.random.default_rng(1).permutation(200)
-    _, again = survey_images(BinnedImages(Stack(images[shuffle]), 1, 48, "AstroDINO"), lambda flux: flux)
+    _, again = survey_images(whole(Stack(images[shuffle])), lambda flux: flux)
     np.testing.assert_array_equal(shuffle[again], order)
 
 

@@ -1,4 +1,4 @@
-"""The base of self-supervised encoders: fit, embed, state, twins, and reading into memory."""
+"""The base of self-supervised encoders: fit, embed, state, twins."""
 
 from __future__ import annotations
 
@@ -10,31 +10,11 @@ import pytest
 import torch
 from tiny_objective import N_CODE, N_IN, AutoencoderEncoder, galaxies
 
-from encoders.training.self_supervised import rows_in_memory
-
 
 def encoder(**changes: Any) -> AutoencoderEncoder:
     settings: dict[str, Any] = {"n_steps": 40, "batch_size": 16, "learning_rate": 1e-2, "log_every": 5}
     settings["precision"] = "float32"
     return AutoencoderEncoder(**(settings | changes))
-
-
-class Spied:
-    """Galaxies that note which rows were asked for."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values, self.asked = values, set[int]()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.values.shape
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        self.asked |= set(np.arange(len(self.values))[rows])
-        return self.values[rows]
 
 
 def test_an_encoder_learns_and_its_random_twin_does_not() -> None:
@@ -119,17 +99,6 @@ def test_a_fit_that_was_stopped_goes_on_from_its_folder(tmp_path: Path) -> None:
     assert np.array_equal(unbroken.embed(values), resumed.embed(values))
 
 
-def test_rows_are_kept_where_they_fit_and_read_anew_where_not() -> None:
-    values = galaxies(700)
-    rows = np.array([699, 3, 3, 0])
-    for max_bytes, read_again in ((10**6, set()), (10**3, {0, 3, 699})):
-        spied = Spied(values)
-        read = rows_in_memory(spied, lambda part: torch.from_numpy(part).half(), max_bytes=max_bytes)
-        spied.asked.clear()
-        assert torch.equal(read(rows), torch.from_numpy(values[rows]).half())
-        assert spied.asked == read_again
-
-
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     values = galaxies(50)
     model = encoder()
@@ -148,6 +117,9 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(monkeypatch: pytest.M
     model.embed_batch_size = 32
     assert np.allclose(model.embed(values), expected, atol=1e-6)
     assert sizes == [32, 16, 16, 16, 2]
+    model.embed_batch_size, sizes[:] = 256, []
+    assert np.allclose(model.embed(values), expected, atol=1e-6)
+    assert sizes == [50, 25, 12, 12, 12, 12, 2]  # half of what there was, not of what there could be
     monkeypatch.setattr(AutoencoderEncoder, "_embed", lambda self, batch: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
         model.embed(values)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from encoders.randomness import seeded_torch
 from encoders.training.collapse import effective_rank
-from encoders.training.self_supervised import SelfSupervisedEncoder, rows_in_memory
+from encoders.training.self_supervised import SelfSupervisedEncoder
 from encoders.training.train import ParameterGroup, TrainingConfig
 
 N_IN, N_CODE = 12, 3
@@ -76,8 +76,8 @@ class AutoencoderEncoder(SelfSupervisedEncoder):
             raise ValueError(f"galaxies of shape {inputs.shape[1:]}: must be ({N_IN},)")
         return Autoencoder(self.noise)
 
-    def _reader(self, inputs: Any) -> Any:
-        return rows_in_memory(inputs, lambda rows: torch.from_numpy(np.nan_to_num(rows, nan=20.0)))
+    def _prepare(self, inputs: Any) -> Any:
+        return lambda values, rows: torch.from_numpy(np.nan_to_num(values, nan=20.0))
 
     def _embed(self, batch: Tensor) -> Tensor:
         return self.objective.average(batch)

@@ -73,7 +73,7 @@ def test_the_whole_training_of_astrodino_beside_a_plain_one(
 
     encoder, ours = objective()
     plain = PlainTraining(*objective(), galaxies)
-    read = encoder._reader(galaxies)
+    read = encoder._training_reader(galaxies)
     read(np.arange(len(galaxies)))  # the first pass reads and keeps them all; a run has hundreds of passes
     config = encoder.training
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmark import ModelCard, register_model
 from encoders.training.collapse import effective_rank
-from encoders.training.self_supervised import SelfSupervisedEncoder, rows_in_memory
+from encoders.training.self_supervised import SelfSupervisedEncoder
 from encoders.training.train import ParameterGroup
 
 STEPS_LOG, KILL_AT = "GALAXYBENCH_TEST_STEPS", 45
@@ -63,8 +63,8 @@ class Trained(SelfSupervisedEncoder):
     def _build(self, inputs: Any) -> nn.Module:
         return Denoiser(inputs.shape[1], self.width, self.noise)
 
-    def _reader(self, inputs: Any) -> Any:
-        return rows_in_memory(inputs, lambda rows: torch.from_numpy(np.nan_to_num(rows, nan=20.0) / 100.0))
+    def _prepare(self, inputs: Any) -> Any:
+        return lambda values, rows: torch.from_numpy(np.nan_to_num(values, nan=20.0) / 100.0)
 
     def _embed(self, batch: Tensor) -> Tensor:
         return self.objective.average(batch)
