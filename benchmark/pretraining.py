@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.artefacts import write_embedding
-from benchmark.contracts import GalaxybenchError, ModelCard, Progress, TrainedEncoder, UsageError
+from benchmark.contracts import ModelCard, Progress, TrainedEncoder, UsageError
 from benchmark.data import Survey
+from benchmark.embedding import PART_ROWS, claim_folder, embed_rows
 from benchmark.models import Checkpoint
-from benchmark.store import atomic_write
+from benchmark.store import atomic_write, content_key
 from benchmark.training import (
     build_model,
     embedding_facts,
     fit_encoder,
-    galaxies,
     load_weights,
     training_facts,
     weights_facts,
@@ -157,7 +159,9 @@ def embed(
     out: Path,
     *,
     weights: Checkpoint | None,
-    progress: Progress | None = None,
+    training: Progress | None = None,
+    embedding: Progress | None = None,
+    part_rows: int = PART_ROWS,
 ) -> dict[str, Any]:
     """Embed every galaxy of a survey into a Parquet file that ``score --embeddings`` reads.
 
@@ -165,9 +169,11 @@ def embed(
     ----------
     model : facts, see `benchmark.models.model_facts`.
     survey : whose galaxies are embedded, those of all splits.
-    out : Parquet with ``target_id`` and ``embedding``.
+    out : Parquet with ``target_id`` and ``embedding``. Beside it lies, while it is made, a folder ``.partial`` with
+        what is done already, from which the same command goes on.
     weights : what the encoder takes; None to let it learn from the survey first, as a run does.
-    progress : called with (steps done, steps in all) while it learns.
+    training, embedding : called with (done, in all), steps while it learns and galaxies while it embeds.
+    part_rows : see `benchmark.embedding.embed_rows`.
 
     Returns
     -------
@@ -176,21 +182,36 @@ def embed(
     Raises
     ------
     GalaxybenchError
-        If the weights do not fit the galaxies, or an embedding is not finite.
+        If the weights do not fit the galaxies, an embedding is not finite, or the disk is full.
+    UsageError
+        If the folder holds what is done of another embedding.
     """
-    import numpy as np
-
+    partial, owner = out.with_name(f"{out.name}.partial"), content_key({"model": model, "survey": survey.digest})
     encoder = build_model(model)
     if weights:
         load_weights(encoder, Path(weights.path))
     else:
-        fit_encoder(encoder, model, survey, seed=0, progress=progress)
+        _learn_once(encoder, model, survey, partial, owner, training)
     rows = np.arange(survey.n_galaxies, dtype=np.int64)
-    try:
-        embedding = encoder.embed(galaxies(model, survey, rows))
-    except ValueError as error:
-        raise GalaxybenchError(str(error)) from error
-    if not np.isfinite(embedding).all():
-        raise GalaxybenchError(f"{model['name']}: the embedding of some galaxies is not finite; nothing was written")
-    write_embedding(out, survey.target_id, embedding)
-    return embedding_facts(embedding)
+    found = embed_rows(
+        encoder, model, survey, rows, folder=partial / "parts", owner=owner, progress=embedding, part_rows=part_rows
+    )
+    write_embedding(out, survey.target_id, found)
+    shutil.rmtree(partial, ignore_errors=True)
+    return embedding_facts(found)
+
+
+def _learn_once(
+    encoder: Any, model: dict[str, Any], survey: Survey, folder: Path, owner: str, progress: Progress | None
+) -> None:
+    """Train an encoder, or give it the weights that it was trained to before it was killed."""
+    if not model["fitted"]:
+        fit_encoder(encoder, model, survey, seed=0)
+        return
+    claim_folder(folder, owner)
+    path = folder / "weights.safetensors"
+    if not path.exists():
+        fit_encoder(encoder, model, survey, seed=0, folder=folder / "training", progress=progress)
+        write_weights(path, encoder.state(), model)
+        shutil.rmtree(folder / "training", ignore_errors=True)
+    load_weights(encoder, path)

@@ -24,6 +24,7 @@ from benchmark.data import Survey, foreign, load_survey
 from benchmark.data.classes import one_hot
 from benchmark.data.label_noise import LabelNoise, label_noise
 from benchmark.data.votes import vote_shares
+from benchmark.embedding import embed_rows
 from benchmark.engine import advance
 from benchmark.records import base_record
 from benchmark.registry import load_plugin, resolve
@@ -121,10 +122,14 @@ def _embed(cell: Mapping[str, Any], survey: Survey, store: Store) -> dict[str, A
     if "file" in cell["settings"]["model"]:
         embedding = foreign.read_embeddings(Path(cell["labels"]["path"])).for_survey(survey)
     else:
-        embedding = _encoder(cell, survey, store).embed(_inputs(cell, survey, rows))
-    if embedding.shape[:1] != rows.shape or embedding.ndim != 2 or not np.isfinite(embedding).all():
-        raise GalaxybenchError(
-            f"embedding of shape {embedding.shape}: must be finite and ({rows.size}, d), a row a galaxy"
+        embedding = embed_rows(
+            _encoder(cell, survey, store),
+            cell["settings"]["model"],
+            survey,
+            rows,
+            folder=store.partial(cell["name"]),
+            owner=cell["key"],
+            progress=advance,
         )
     write_embedding(path, survey.target_id[rows], embedding)
     return {"artefacts": [store.artefact(path)], "details": embedding_facts(embedding)}

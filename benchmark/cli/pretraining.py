@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.progress import progress_bar, progress_lines, say
+from benchmark.cli.progress import progress_bar, progress_bars, progress_lines, say
 from benchmark.cli.run import config_of, load_plugins
 
 if TYPE_CHECKING:
@@ -70,7 +70,11 @@ def embed(
     plugin: Annotated[list[Path] | None, typer.Option(help="A file that registers models.")] = None,
     n_galaxies: Annotated[int | None, typer.Option(help="Size of a named survey.")] = None,
 ) -> int:
-    """Embed every galaxy of a survey, test galaxies too, into a file that 'score --embeddings' reads."""
+    """Embed every galaxy of a survey, test galaxies too, into a file that 'score --embeddings' reads.
+
+    A command that was killed goes on where it stopped when it is given again; until then what is done stands beside
+    FILE (.partial).
+    """
     from benchmark.contracts import UsageError
     from benchmark.evaluation import open_survey
     from benchmark.models import model_facts
@@ -88,8 +92,8 @@ def embed(
     with progress_bar("building the survey") as progress:
         opened = open_survey(survey, preset, n_galaxies, progress)
     facts = model_facts(card, config, sources.get(card.name), weights)
-    with progress_bar(f"training {card.name}") as progress:
-        found = embed_into(facts, opened, out, weights=weights, progress=progress)
+    with progress_bars(f"training {card.name}", f"embedding with {card.name}") as (training, embedding):
+        found = embed_into(facts, opened, out, weights=weights, training=training, embedding=embedding)
     collapsed = f"; collapsed: {found['collapsed']}" if found.get("collapsed") else ""
     rank = f", effective rank {found['effective_rank']:.1f}" if "effective_rank" in found else ""
     say(f"{out}: {opened.n_galaxies} galaxies, {found['embed_dim']} numbers each{rank}{collapsed}")

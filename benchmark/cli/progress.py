@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.contracts import Progress
 
-__all__ = ["CellBars", "cell_bars", "progress_bar", "progress_lines", "say"]
+__all__ = ["CellBars", "cell_bars", "progress_bar", "progress_bars", "progress_lines", "say"]
 
 
 def say(text: str) -> None:
@@ -20,12 +20,23 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
     """A callable (done, total) that moves a bar; silent where stderr is no terminal."""
+    with progress_bars(label) as (progress,):
+        yield progress
+
+
+@contextlib.contextmanager
+def progress_bars(*labels: str) -> Iterator[list[Progress]]:
+    """For each of several works that follow one another a callable (done, total); its bar appears when it begins."""
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield [lambda done, total: None for _ in labels]
         return
     with _rich_bars() as bars:
-        bar = bars.add_task(label, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
+        shown = [bars.add_task(label, total=None, visible=len(labels) == 1) for label in labels]
+
+        def mover(bar: Any) -> Progress:
+            return lambda done, total: bars.update(bar, completed=done, total=total, visible=True)
+
+        yield [mover(bar) for bar in shown]
 
 
 def _rich_bars() -> Any:
