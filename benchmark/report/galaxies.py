@@ -48,7 +48,10 @@ class Bars:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the catalogue: texts, and its histogram where it is a target."""
+    """One column of the catalogue: texts, and its histogram where it is a target.
+
+    ``error`` is the median error of its labels with its share of their scatter, ``ceiling`` the R2 that it allows.
+    """
 
     name: str
     what: str
@@ -60,6 +63,8 @@ class Column:
     precision: str
     balance: str
     bars: Bars | None
+    error: str = ""
+    ceiling: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,8 @@ def _facts(it: Mapping[str, Any]) -> dict[str, str]:
     if sky := it["sky"]:
         (west, east), (south, north) = sky["ra"], sky["dec"]
         facts["sky"] = f"{sky['n']:,} positions, ra {west:.4g} to {east:.4g}, dec {south:.4g} to {north:.4g} deg"
+    if noise := _label_noise(it["targets"]):
+        facts["errors of labels"] = noise
     if it["votes"]:
         facts["votes"] = f"{len(it['votes'])} questions: {', '.join(it['votes'])}"
     facts |= {"licence": it["licence"], "reference": it["reference"]}
@@ -161,7 +168,28 @@ def _target(target: Mapping[str, Any]) -> Column:
         edges, counts = histogram["edges"], histogram["counts"]
         spoken = f"histogram of {target['name']} from {edges[0]:.4g} to {edges[-1]:.4g}: {', '.join(map(str, counts))}"
         bars = Bars(_bar_path(counts), spoken)
-    return Column(target["name"], what, *_numbers(target), "", balance, bars)
+    return Column(target["name"], what, *_numbers(target), "", balance, bars, *_noise(target["label_noise"]))
+
+
+def _label_noise(targets: Sequence[Mapping[str, Any]]) -> str:
+    """Which targets have errors, by the kind of these."""
+    kinds: dict[str, list[str]] = {}
+    for target in targets:
+        if noise := target["label_noise"]:
+            kind = "errors" if noise["source"] == "errors" else f"{noise['n_draws']:,} draws a galaxy"
+            kinds.setdefault(kind, []).append(target["name"])
+    return "; ".join(f"{', '.join(names)} ({kind})" for kind, names in kinds.items())
+
+
+def _noise(noise: Mapping[str, Any] | None) -> tuple[str, str]:
+    if not noise or noise["median_error"] is None:
+        return "–", "–"
+    text = f"{noise['median_error']:.3g}"
+    if noise["scatter"]:
+        text += f" ({noise['median_error'] / noise['scatter']:.2g} of the scatter)"
+    if noise["n_missing"]:
+        text += f", {noise['n_missing']:,} without"
+    return text, "–" if noise["r2_ceiling"] is None else f"{noise['r2_ceiling']:.3f}"
 
 
 def _band(band: str, entry: Mapping[str, Any]) -> Column:

@@ -107,6 +107,24 @@ def test_the_page_loads_nothing_and_runs_nothing(page: Parsed) -> None:
             assert re.match(r"data:|#", attributes.get(name) or "#")
 
 
+def test_errors_of_labels_stand_beside_their_target_and_only_where_there_are_any(tmp_path: Path, page: Parsed) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"target_id": np.arange(N), "z": rng.normal(1, 0.2, N), "mass": rng.normal(10, 1, N)})
+    table["z_err"] = 0.05
+    table.loc[0, "z_err"] = np.nan
+    info = SurveyInfo("e", "1", (Target("z"), Target("mass")), label_errors=("z",))
+    survey = write_survey(tmp_path / "s", info, table)
+    write_survey_page(survey, tmp_path / "page.html")
+    text = Parsed((tmp_path / "page.html").read_text()).text
+    (noise, nothing) = (target["label_noise"] for target in describe(survey, [])["targets"])
+    assert nothing is None
+    assert f"0.05 ({0.05 / noise['scatter']:.2g} of the scatter), 1 without" in text
+    assert f"{noise['r2_ceiling']:.3f}" in text
+    assert "z (errors)" in text
+    assert "median label error" in text
+    assert "label error" not in page.text
+
+
 def test_text_from_files_stays_text(tmp_path: Path) -> None:
     path = tmp_path / "survey.html"
     hostile = made(tmp_path / "s", HOSTILE)

@@ -13,6 +13,7 @@ from benchmark.contracts import Finding, Target
 from benchmark.data.importing.spec import DEBIASED
 from benchmark.data.inspection.array_checks import check_images, check_spectra
 from benchmark.data.inspection.findings import LEAK_ERROR_SHARE, finding_about, pairs_within, repeats
+from benchmark.data.inspection.label_checks import check_labels
 from benchmark.data.splits import hash_split
 from benchmark.data.survey import Survey
 
@@ -38,14 +39,16 @@ def check_survey(survey: Survey) -> list[Finding]:
     ``position_repeat``, ``row_repeat``, ``image_repeat``, ``image_empty``, ``image_dead``, ``image_not_finite``,
     ``image_altered``, ``spectrum_altered``, ``spectrum_not_finite``, ``spectrum_ivar``, ``spectrum_empty``,
     ``spectrum_unit``, ``spectrum_wave``, ``spectrum_repeat``, ``split_missing``, ``split_small``, ``split_rule``,
-    ``targets_absent``, ``photometry_absent``, ``images_absent``, ``spectra_absent``, ``positions_absent``,
-    ``rows_unchecked``; repeats across splits are leaks: ``position_leak``, ``row_leak``, ``image_leak``,
-    ``spectrum_leak``.
+    ``label_error_missing``, ``label_error_large``, ``label_error_scatter``, ``label_draws_equal``,
+    ``label_draws_beyond``, ``targets_absent``, ``photometry_absent``, ``images_absent``, ``spectra_absent``,
+    ``positions_absent``, ``rows_unchecked``; repeats across splits are leaks: ``position_leak``, ``row_leak``,
+    ``image_leak``, ``spectrum_leak``.
     """
     findings = [
         *_splits(survey),
         *_photometry(survey),
         *_targets(survey),
+        *check_labels(survey),
         *_columns(survey),
         *_positions(survey),
         *_rows(survey),
@@ -160,7 +163,8 @@ def _columns(survey: Survey) -> Iterator[Finding]:
             message = f"{name} holds {which}, which usually means no value: list it under missing and import again"
             yield finding_about(survey, level, "sentinel", message, left)
         missing = ~known & _asked(survey, name)
-        if missing.any() and not _error_of_missing(survey, name, missing):
+        has_own_finding = name in survey.info.error_columns or _error_of_missing(survey, name, missing)
+        if missing.any() and not has_own_finding:
             share = missing.mean()
             level = "error" if not known.any() and name in essential else "warning" if share > 0.5 else "info"
             yield finding_about(survey, level, "missing", f"{name} is missing for {share:.2%} of the galaxies", missing)

@@ -11,6 +11,7 @@ from scipy.stats import ks_2samp
 
 from benchmark.contracts import Finding
 from benchmark.data.inspection.checks import check_survey
+from benchmark.data.inspection.label_checks import label_qualities
 from benchmark.data.survey import Survey
 
 __all__ = ["describe", "describe_text"]
@@ -36,10 +37,13 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
     photometry, images, spectra, votes, targets, sky, facts, findings``; what the survey lacks is null or empty. A
     target has its ``histogram`` (20 bins between the 0.5 and 99.5 % quantiles, ``edges`` and ``counts``) and its
     ``balance``: p of a Kolmogorov-Smirnov test that test galaxies are drawn like training galaxies; one with classes
-    has a bin for each. A band has the median ``snr`` of its magnitudes, null without errors. ``spectra`` has
-    quantiles of ``snr``, the median of flux times sqrt(ivar) a pixel, and ``invalid``, the share of invalid pixels.
+    has a bin for each. Its ``label_noise`` has the fields of `benchmark.data.inspection.label_checks.LabelQuality`,
+    null where its labels have no errors. A band has the median ``snr`` of its magnitudes, null without errors.
+    ``spectra`` has quantiles of ``snr``, the median of flux times sqrt(ivar) a pixel, and ``invalid``, the share of
+    invalid pixels.
     """
     info = survey.info
+    qualities = {name: asdict(quality) for name, quality in label_qualities(survey).items()}
     images = None
     if survey.images is not None:
         images = {
@@ -73,7 +77,12 @@ def describe(survey: Survey, findings: Sequence[Finding] | None = None) -> dict[
         "spectra": spectra,
         "votes": {question: list(answers) for question, answers in info.votes.items()},
         "targets": [
-            {**asdict(target), **_summary(survey, target.name), **_distribution(survey, target.name)}
+            {
+                **asdict(target),
+                **_summary(survey, target.name),
+                **_distribution(survey, target.name),
+                "label_noise": qualities.get(target.name),
+            }
             for target in info.targets
         ],
         "sky": _sky(survey),
@@ -176,16 +185,7 @@ def describe_text(description: dict[str, Any]) -> str:
         )
     lines.append("targets:" if it["targets"] else "targets: none")
     for target in it["targets"]:
-        roles = ", ".join(role for role in ("ranked", "joint") if target[role]) or "not ranked"
-        if target["classes"]:
-            sizes = target["histogram"]["counts"] if target["histogram"] else [0] * len(target["classes"])
-            roles += "; " + ", ".join(f"{n} {name}" for n, name in zip(sizes, target["classes"], strict=True))
-        source = f"; {target['provenance']}" if target["provenance"] else ""
-        lines.append(f"  {_line(target['name'], target['unit'], target)} ({roles}{source})")
-        if target["histogram"] and not target["classes"]:
-            unlike = target["balance"] is not None and target["balance"] < UNLIKE
-            warning = f"; test differs from train, p = {target['balance']:.1g}" if unlike else ""
-            lines.append(f"    {_bars(target['histogram']['counts'])}{warning}")
+        lines += _target_lines(target)
     if it["votes"]:
         lines.append(
             "votes: " + "; ".join(f"{question}: {', '.join(answers)}" for question, answers in it["votes"].items())
@@ -197,6 +197,33 @@ def describe_text(description: dict[str, Any]) -> str:
         lines.append(f"  {finding['level']:7s} {finding['code']}: {finding['message']}{which}")
     # names come from files: a control character must not reach a terminal
     return "\n".join("".join(letter if letter.isprintable() else "\ufffd" for letter in line) for line in lines)
+
+
+def _target_lines(target: dict[str, Any]) -> list[str]:
+    roles = ", ".join(role for role in ("ranked", "joint") if target[role]) or "not ranked"
+    if target["classes"]:
+        sizes = target["histogram"]["counts"] if target["histogram"] else [0] * len(target["classes"])
+        roles += "; " + ", ".join(f"{n} {name}" for n, name in zip(sizes, target["classes"], strict=True))
+    source = f"; {target['provenance']}" if target["provenance"] else ""
+    lines = [f"  {_line(target['name'], target['unit'], target)} ({roles}{source})"]
+    if target["histogram"] and not target["classes"]:
+        unlike = target["balance"] is not None and target["balance"] < UNLIKE
+        warning = f"; test differs from train, p = {target['balance']:.1g}" if unlike else ""
+        lines.append(f"    {_bars(target['histogram']['counts'])}{warning}")
+    if target["label_noise"]:
+        lines.append(f"    {_label_line(target['label_noise'])}")
+    return lines
+
+
+def _label_line(noise: dict[str, Any]) -> str:
+    source = f"{noise['n_draws']} draws of a label" if noise["source"] == "draws" else "errors of the labels"
+    if noise["median_error"] is None:
+        return f"{source}: none known"
+    share = f", {noise['median_error'] / noise['scatter']:.2g} of their scatter" if noise["scatter"] else ""
+    without = f"; {noise['n_missing']} without" if noise["n_missing"] else ""
+    ceiling = noise["r2_ceiling"]
+    reach = "" if ceiling is None else f"; R2 of test galaxies at most {ceiling:.3f}"
+    return f"{source}: median error {noise['median_error']:.4g}{share}{reach}{without}"
 
 
 def _spectra_lines(spectra: dict[str, Any]) -> list[str]:
