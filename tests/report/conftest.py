@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from benchmark.store import Store
 
 N_GALAXIES, N_DRAWS, N_RESAMPLES = 120, 60, 100
 TARGETS = ("z", "log10_mstar")
+CHROMIUM_ARGUMENTS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic"),
+    *("--no-first-run", "--disable-background-networking"),
+)
 NEEDS = {"redshift": "supervised", "properties": "supervised", "posterior": "flow"}
 
 
@@ -155,3 +160,43 @@ def noisy_page(noisy_maker: StoreMaker, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("noisy") / "report.html"
     write_page(noisy_maker.store.folder, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window; tests that need it are skipped, with the reason, where it is absent."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not on the PATH: the page cannot be opened")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page offline; whatever it reports or loads beyond itself fails the test."""
+    wrong: list[str] = []
+    contexts = []
+
+    def opened(path: Path, **options: Any) -> Any:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+        page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: wrong.append(request.url) if _is_foreign(request.url) else None)
+        page.goto(path.resolve().as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def _is_foreign(url: str) -> bool:
+    return not url.startswith(("file:", "data:"))
