@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from benchmark.data.inspection.pictures import printable
 
-__all__ = ["BLUE", "DIMMED_IN_DARK", "GREEN", "INK", "PURPLE", "SKY", "VERMILLION", "printable", "svg"]
+__all__ = ["BLUE", "DIMMED_IN_DARK", "GREEN", "INK", "ORANGE", "PURPLE", "SKY", "VERMILLION", "printable", "svg"]
 
 INK = "#010203"
 """Stands for the theme's text colour until the SVG is written."""
 
 # Okabe & Ito 2008, Color Universal Design
-BLUE, SKY, GREEN, VERMILLION, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#D55E00", "#CC79A7"
+BLUE, SKY, GREEN, VERMILLION, PURPLE, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#E69F00"
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -59,6 +59,7 @@ def svg(size: tuple[float, float], draw: Callable[[Figure], None], *, arrange: b
         figure.savefig(stream, format="svg", dpi=170, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     text = text[text.index("<svg ") :].replace(INK, "currentColor")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")  # an eighth of it is line breaks and indents
     text = re.sub(r"(?<!scale\()(-?\d+\.\d\d)\d+(?=[ \n\"])", r"\1", text)  # hundredths of a point are enough
     return re.sub(r"<svg ([^>]*)>", rf'<svg color="#1c2126" \1>{_THEME}', text, count=1)

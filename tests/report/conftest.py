@@ -15,6 +15,8 @@ from benchmark.records import base_record
 from benchmark.registry import METRICS, TASKS, resolve
 from benchmark.report import write_page
 from benchmark.store import Store
+from posteriors.calibration.hpd import hpd_ranks
+from posteriors.scores.density import cde_loss_per_galaxy
 
 N_GALAXIES, N_DRAWS, N_RESAMPLES = 120, 60, 100
 TARGETS = ("z", "log10_mstar")
@@ -73,17 +75,26 @@ class StoreMaker:
         tasks: Sequence[str] = tuple(NEEDS),
         claimed: float = 1.0,
         label_error: float | None = None,
+        n_validation: int = 0,
     ) -> None:
         """A model with predictions of this scatter, scored on these tasks; its posteriors are ``claimed`` as wide.
 
         ``label_error`` is that of the redshifts, the error of the masses is as many standard deviations.
+        With validation galaxies the posterior is recalibrated, too.
         """
         rng = np.random.default_rng(seed)
         width = scatter * self.truth.std(axis=0) / self.truth.std(axis=0)[0]
         centre = self.truth + width * rng.normal(size=self.truth.shape)
         draws = (centre + claimed * width * rng.normal(size=(N_DRAWS, *self.truth.shape))).astype(np.float32)
         log_prob = (-0.5 * ((self.truth - centre) / width) ** 2 - np.log(width * np.sqrt(2 * np.pi))).sum(axis=1)
+        spread = claimed * width
+        at_draws = (-0.5 * ((draws - centre) / spread) ** 2 - np.log(spread * np.sqrt(2 * np.pi))).sum(axis=2)
+        at_truth = (-0.5 * ((self.truth - centre) / spread) ** 2 - np.log(spread * np.sqrt(2 * np.pi))).sum(axis=1)
         density: dict[str, Any] = {"member_log_prob": log_prob[np.newaxis], "log_jacobian": 0.0}
+        density |= {"hpd_rank": hpd_ranks(at_truth, at_draws), "cde_loss": cde_loss_per_galaxy(at_truth, at_draws)}
+        density["stacked_weights"] = np.ones(1)
+        if n_validation:
+            density["validation_pit"] = rng.random((n_validation, len(TARGETS)))
         known: dict[str, Any] = {"target_id": self.target_id, "names": TARGETS, "truth": self.truth}
         noise: dict[str, Any] = {}
         if label_error is not None:

@@ -32,7 +32,7 @@ def test_the_page_opens_without_errors_at_any_width_and_theme(
             break
         page.wait_for_timeout(50)
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 100)")
-    assert page.locator("img").count() == 15
+    assert page.locator("img").count() == 18
     # tables scroll in their own boxes, the page itself does not
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(252, 252, 251)"

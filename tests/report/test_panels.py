@@ -33,6 +33,31 @@ def test_the_verdict_tells_calibrated_posteriors_from_a_wrong_width(
     assert ("Signs of miscalibration" in panel.verdict) == (claimed != 1.0)
 
 
+def test_a_posterior_has_a_picture_of_every_statistic_and_none_of_what_its_record_lacks(
+    make_store: Callable[..., Any],
+) -> None:
+    maker = make_store()
+    maker.add_model("Model", tasks=["posterior"], n_validation=60)
+    part = read_contents(maker.store.folder).parts[0]
+    (panel,) = calibration_panels(part, maker.store)
+    assert isinstance(panel, Calibration)
+    coverage, histograms, ranks, in_bins = (picture.alt for picture in panel.pictures)
+    assert "Expected coverage against credibility" in coverage
+    assert "Histograms of the PIT" in histograms
+    assert "joint density (HPD), p-value" in ranks
+    for words in ("z at", "log10_mstar at", "joint at", "68 % width", "conformal width", "CRPS", "energy score"):
+        assert words in in_bins
+    assert in_bins.count("density loss") == 4  # one a bin
+    assert {name for name, _ in panel.tests} >= {"hpd_ks", "nll_mixture", "nll_stacked", "cde_loss", "energy_score"}
+    (record,) = part.of_task("posterior")
+    for name in ("scores_in_bins", "hpd_p"):
+        del record["details"][name]
+    (older,) = calibration_panels(part, maker.store)
+    assert isinstance(older, Calibration)
+    assert len(older.pictures) == 3
+    assert "HPD" not in older.pictures[2].alt
+
+
 def test_panels_stand_in_the_order_of_the_table(make_store: Callable[..., Any]) -> None:
     maker = make_store()
     for name, scatter in (("a", 0.2), ("b", 0.02), ("c", 0.1)):

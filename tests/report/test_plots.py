@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from benchmark.report import plots
+from benchmark.report import calibration_plots, plots
 from benchmark.report.theme import printable
 
 AXES = ((0.0, 0.6), 0.3)
+LOSSES: tuple[dict[str, list[float]], ...] = ({}, {"cde_loss": [-2.0, 0.3]})
 
 
 def redshift(n: int, name: str = "Model · knn") -> str:
@@ -32,7 +34,36 @@ def pictures(name: str = "Model · knn") -> dict[str, str]:
         "redshift": redshift(100, name),
         "coverage": plots.coverage_plot(name, {key: list(values) for key, values in curve.items()}),
         "pit": plots.pit_plot(["z", name], np.random.default_rng(0).random((100, 2))),
+        "ranks": ranks(name),
+        "scores": calibration_plots.score_plot(["z", name], in_bins(["z", name])),
     }
+
+
+def ranks(name: str, hpd: np.ndarray | None = None) -> str:
+    return calibration_plots.rank_plot(["z", name], np.random.default_rng(0).random((100, 2)), None, hpd)
+
+
+def in_bins(names: list[str], **joint: list[float]) -> dict[str, Any]:
+    each = {"sharpness_68": [1.0, 0.1], "conformal_68": [1.2, 0.1], "crps": [0.3, 0.02]}
+    rows = [{"target": name, "centre": 18.0 + i, "n": 30, **each} for name in names for i in range(4)]
+    rows += [{"target": "joint", "centre": 18.0 + i, "n": 30, "energy_score": [0.6, 0.1], **joint} for i in range(4)]
+    return {"by": f"mag_{names[-1]}", "n_calibration": 100, "bins": rows}
+
+
+def test_what_is_not_known_has_no_line_and_no_panel() -> None:
+    names = ["z", "mass"]
+
+    def n_axes(svg: str) -> int:
+        return len(re.findall(r'id="axes_\d+"', svg))
+
+    without, with_loss = (calibration_plots.score_plot(names, in_bins(names, **more)) for more in LOSSES)
+    assert (n_axes(without), n_axes(with_loss)) == (2, 3)
+    plain = ranks("mass")
+    assert len(ranks("mass", np.random.default_rng(1).random(100))) > 1.05 * len(plain)
+    infinite = in_bins(names)
+    for row in infinite["bins"]:
+        row.pop("conformal_68", None)
+    assert len(calibration_plots.score_plot(names, infinite)) < 0.95 * len(without)
 
 
 @pytest.mark.parametrize("name", ["a$b^c$ $x <b>&--", "星系 🌌", "two\nlines " + "long " * 50])
