@@ -33,6 +33,7 @@ import numpy as np
 from astropy.io import ascii as ascii_tables
 from astropy.io import fits
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter1d
 
 WHEELS = {
@@ -163,7 +164,7 @@ def ionising_photons(wave: NDArray, spectra: NDArray) -> NDArray:
     below = wave < LYMAN_LIMIT
     edge = np.array([np.interp(LYMAN_LIMIT, wave, row) for row in spectra])[:, None]
     nodes = np.append(wave[below], LYMAN_LIMIT)
-    return np.trapezoid(np.hstack([spectra[:, below], edge]) * nodes, nodes, axis=1) * L_SUN / HC
+    return trapezoid(np.hstack([spectra[:, below], edge]) * nodes, nodes, axis=1) * L_SUN / HC
 
 
 def absorption_factor(mastar: dict[str, bytes]) -> NDArray:

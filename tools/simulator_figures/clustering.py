@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from scipy.spatial import cKDTree
 
 __all__ = ["FieldCounts", "count_pairs", "jackknife", "landy_szalay", "power_law_wp", "projected"]
@@ -111,4 +112,4 @@ def power_law_wp(r_p: Array, r_0: float, gamma: float, pi_max: float) -> Array:
     """(k,) w_p in Mpc of xi = (r / r_0)^-gamma, integrated along the line of sight to ``pi_max`` on either side."""
     pi = np.concatenate([[0.0], np.geomspace(1e-3, pi_max, 2000)])
     separation = np.hypot(np.asarray(r_p)[:, None], pi)
-    return 2 * np.trapezoid((separation / r_0) ** -gamma, pi, axis=1)
+    return 2 * trapezoid((separation / r_0) ** -gamma, pi, axis=1)

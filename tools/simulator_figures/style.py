@@ -65,6 +65,5 @@ def running(
             quantiles.append(np.quantile(y[inside], (0.16, 0.5, 0.84)))
     if centre:
         low, middle, high = np.array(quantiles).T
-        axes.errorbar(
-            centre, middle, (middle - low, high - middle), fmt="o", color=colour, markersize=4, capsize=2, label=label
-        )
+        bars = np.stack([middle - low, high - middle])
+        axes.errorbar(centre, middle, bars, fmt="o", color=colour, markersize=4, capsize=2, label=label)
