@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmark.contracts import GalaxybenchError
 from benchmark.data.importing.pixelspec import ImageSpec
 from benchmark.data.importing.rows import StackedRows
+from benchmark.data.importing.verdicts import file_state
 from benchmark.data.readers.fits import read_cube
 from benchmark.data.readers.images import SUFFIXES, image_shape, read_image
 
@@ -82,6 +83,15 @@ class ImageSource:
                 raise GalaxybenchError(f"{self._where(row)} has dtype {pixels.dtype}: display_uint8 images are uint8")
             return pixels, np.zeros(n_bands)
         return self._fluxes(pixels, row)
+
+    @property
+    def decides(self) -> bool:
+        """Whether it takes pixels, and not headers alone, to tell which images are good."""
+        return bool(self.spec.dead) or self.spec.bad == "drop"
+
+    def state(self, row: int) -> tuple[int, int] | None:
+        """Size and date of a row's own file, by which it is known again; None where an array holds the images."""
+        return None if self.arrays is not None else file_state(self._name(row))
 
     def close(self) -> None:
         """Close what is open."""

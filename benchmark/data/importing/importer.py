@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from benchmark.data.importing.pixels import Images, Spectra, image_sources, spec
 from benchmark.data.importing.sources import SourcePart, read_source
 from benchmark.data.importing.spec import DEBIASED, ImportSpec, read_spec
 from benchmark.data.importing.spectra import SpectrumSource
+from benchmark.data.importing.verdicts import Verdicts, file_state
 from benchmark.data.schema import SurveyInfo
 from benchmark.data.scratch import Scratch
 from benchmark.data.survey import Survey
@@ -111,23 +112,25 @@ def import_survey(
     GalaxybenchError
         If spec, tables and images do not fit together; the message names file, column and galaxies.
     """
-    refuse_existing(Path(folder).absolute(), overwrite=overwrite)
-    prepared = _prepare(read_spec(spec_path), data_dir)
-    if announce is not None:
-        announce(prepared.text())
-    _refuse_full_disk(Path(folder).absolute(), prepared.n_bytes)
-    scratch = Scratch(Path(folder).absolute(), prepared.key)
-    table, images, spectra = prepared.table, prepared.images, prepared.spectra
-    survey = write_survey(
-        folder,
-        prepared.info,
-        prepared.catalogue,
-        images=None if images is None else images.writer(table, prepared.image_shape, progress, workers, scratch),
-        spectra=None if spectra is None else spectra.writer(table, progress, scratch),
-        label_draws=None if prepared.draws is None else prepared.draws.writer(table, scratch),
-        overwrite=overwrite,
-        scratch=scratch,
-    )
+    target = Path(folder).absolute()
+    refuse_existing(target, overwrite=overwrite)
+    with Verdicts(target) as verdicts:
+        prepared = _prepare(read_spec(spec_path), data_dir, verdicts)
+        if announce is not None:
+            announce(prepared.text())
+        _refuse_full_disk(target, prepared.n_bytes)
+        scratch = Scratch(target, prepared.key)
+        table, images, spectra = prepared.table, prepared.images, prepared.spectra
+        survey = write_survey(
+            folder,
+            prepared.info,
+            prepared.catalogue,
+            images=None if images is None else images.writer(table, prepared.image_shape, progress, workers, scratch),
+            spectra=None if spectra is None else spectra.writer(table, progress, scratch),
+            label_draws=None if prepared.draws is None else prepared.draws.writer(table, scratch),
+            overwrite=overwrite,
+            scratch=scratch,
+        )
     return survey, prepared.report
 
 
@@ -139,8 +142,25 @@ def plan_import(spec_path: str | Path, *, data_dir: str | Path | None = None) ->
     UsageError, GalaxybenchError
         As `import_survey`, but for images and spectra that are only found to be bad when they are read.
     """
-    prepared = _prepare(read_spec(spec_path), data_dir)
+    prepared = _prepare(read_spec(spec_path), data_dir, Verdicts())
     return f"{prepared.report.text()}\n{prepared.text()}"
+
+
+_Source = ImageSource | SpectrumSource | DrawSource
+
+
+def _key(table: pd.DataFrame, sources: Sequence[_Source], *more: object) -> str:
+    """16 hexadecimal digits of galaxies, files (by size and date, cutouts by the date of their folder) and code."""
+    digest = hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+    for source in sources:
+        for path in source.places:
+            digest.update(repr((str(path), file_state(path))).encode())
+        for name in source.names or ():
+            digest.update(name.encode() + b"\0")
+    digest.update(repr(([source.spec for source in sources], *more)).encode())
+    for module in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -161,28 +181,13 @@ class _Prepared:
 
     @property
     def key(self) -> str | None:
-        """Of all that determines the pixels, by which an import that was cut off is known; None where there are none.
-
-        Files are known by size and date, cutouts by the date of their folder.
-        """
+        """Of all that determines the pixels, by which an import that was cut off is known; None where it has none."""
         if self.images is None and self.spectra is None and self.draws is None:
             return None
-        rows = pd.util.hash_pandas_object(self.table, index=False).to_numpy()
-        digest = hashlib.sha256(rows.tobytes())
-        sources: list[ImageSource | SpectrumSource | DrawSource] = []
+        sources: list[_Source] = []
         for arrays in (self.images, self.spectra, self.draws):
             sources += arrays.sources.values() if arrays is not None else ()
-        for source in sources:
-            for path in source.places:
-                state = path.stat() if path.exists() else None
-                digest.update(repr((str(path), state and (state.st_size, state.st_mtime_ns))).encode())
-            for name in source.names or ():
-                digest.update(name.encode() + b"\0")
-        grid = self.spectra.grid if self.spectra else None
-        digest.update(repr(([source.spec for source in sources], self.image_shape, grid)).encode())
-        for module in sorted(Path(__file__).parents[1].rglob("*.py")):
-            digest.update(module.read_bytes())
-        return digest.hexdigest()[:16]
+        return _key(self.table, sources, self.image_shape, self.spectra.grid if self.spectra else None)
 
     def _arrays(self) -> dict[str, tuple[tuple[int, ...], str, int]]:
         """Name -> (shape, dtype, bytes) of the arrays to be written."""
@@ -212,7 +217,7 @@ class _Prepared:
         return f"to write: {', '.join(parts)}; {self.n_bytes / 1e6:.1f} MB in all"
 
 
-def _prepare(spec: ImportSpec, data_dir: str | Path | None) -> _Prepared:
+def _prepare(spec: ImportSpec, data_dir: str | Path | None, verdicts: Verdicts) -> _Prepared:
     """Read the tables and look where the pixels lie."""
     root = _data_root(spec, data_dir)
     parts = [
@@ -222,12 +227,15 @@ def _prepare(spec: ImportSpec, data_dir: str | Path | None) -> _Prepared:
     table = put_together(spec, parts)
     table["split"], split_rule = decide_splits(spec, table)
     dropped: Counter[str] = Counter()
+    sources = [pixels for part in parts for pixels in (part.images, part.spectra) if pixels is not None]
+    if any(source.decides for source in sources):
+        verdicts.open(_key(table, sources))
     images, shape = image_sources(spec, parts), (0, 0, 0)
     if images is not None:
-        table, shape = images.check(table, dropped)
+        table, shape = images.check(table, dropped, verdicts)
     spectra = spectrum_sources(spec, parts, table)
     if spectra is not None:
-        table = spectra.check(table, dropped)
+        table = spectra.check(table, dropped, verdicts)
     draws = draw_sources(spec, parts, table)
     stretch = images.stretch(table) if images is not None else ()
     drawn = draws.targets if draws is not None else ()

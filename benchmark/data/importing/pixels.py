@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from benchmark.data.importing.resample import WaveGrid
 from benchmark.data.importing.sources import IMAGE_ROW, SPECTRUM_ROW, SourcePart
 from benchmark.data.importing.spec import ImportSpec
 from benchmark.data.importing.spectra import SpectrumSource
+from benchmark.data.importing.verdicts import Verdict, Verdicts
 from benchmark.data.scratch import Journal, Scratch
 from benchmark.data.survey import IMAGE_FILE, SPECTRA_FILE
 from benchmark.data.views import STRETCH_M
@@ -43,10 +45,18 @@ class Images:
     unit: str
     pixel_scale_arcsec: float | None
 
-    def check(self, table: pd.DataFrame, dropped: Counter[str]) -> tuple[pd.DataFrame, tuple[int, int, int]]:
+    @property
+    def decides(self) -> bool:
+        """Whether it takes pixels, and not headers alone, to tell which galaxies stay."""
+        return any(source.decides for source in self.sources.values())
+
+    def check(
+        self, table: pd.DataFrame, dropped: Counter[str], verdicts: Verdicts
+    ) -> tuple[pd.DataFrame, tuple[int, int, int]]:
         """Return the galaxies with good images, with the share of dead pixels, and the (bands, height, width).
 
-        Only headers are read, but where pixels decide who stays.
+        Only headers are read, but where pixels decide who stays: then each image is decoded, unless ``verdicts`` has
+        one on it.
 
         Raises
         ------
@@ -54,22 +64,15 @@ class Images:
             If an image is bad and the spec refuses these.
         """
         specs = [source.spec for source in self.sources.values()]
-        dead: dict[int, float] | None = {} if any(spec.dead for spec in specs) else None
-        decode = dead is not None or any(spec.bad == "drop" for spec in specs)
-        shapes: dict[int, tuple[int, int, int]] = {}
-        reasons: Reasons = {}
+        found: dict[int, Verdict] = {}
         for galaxy, number, row in file_order(table, IMAGE_SOURCE, IMAGE_ROW):
-            try:
-                if number < 0:
-                    raise GalaxybenchError("no source names its image")
-                shape = self.sources[number].shape(row)
-                if decode:
-                    share = self.sources[number].read(row)[1]
-                    if dead is not None:
-                        dead[galaxy] = float(share.max())
-                shapes[galaxy] = shape
-            except GalaxybenchError as error:
-                reasons[galaxy] = str(error)
+            if not self.decides:
+                found[galaxy] = self._look(number, row)
+                continue
+            state = self.sources[number].state(row) if number >= 0 else None
+            found[galaxy] = verdicts.of("images", galaxy, state, partial(self._look, number, row))
+        shapes = {galaxy: verdict.shape for galaxy, verdict in found.items() if verdict.shape is not None}
+        reasons = {galaxy: verdict.reason for galaxy, verdict in found.items() if verdict.reason is not None}
         if not shapes:
             raise GalaxybenchError(f"no image can be read: {next(iter(reasons.values()))}; check folder and name")
         usual = Counter(shapes.values()).most_common(1)[0][0]
@@ -77,9 +80,20 @@ class Images:
             galaxy: f"wrong size {shape}, most are {usual}" for galaxy, shape in shapes.items() if shape != usual
         }
         table = _without_bad(table, reasons, specs[0].bad, "image", dropped)
-        if dead is not None:
-            table[DEAD_COLUMN] = [dead[galaxy] for galaxy in table["target_id"]]
+        if any(spec.dead for spec in specs):
+            table[DEAD_COLUMN] = [found[galaxy].dead for galaxy in table["target_id"]]
         return table, usual
+
+    def _look(self, number: int, row: int) -> Verdict:
+        try:
+            if number < 0:
+                raise GalaxybenchError("no source names its image")
+            if not self.decides:
+                return Verdict(shape=self.sources[number].shape(row))
+            pixels, share = self.sources[number].read(row)
+            return Verdict(shape=pixels.shape, dead=float(share.max()))
+        except GalaxybenchError as error:
+            return Verdict(str(error))
 
     @property
     def dtype(self) -> type:
@@ -147,28 +161,44 @@ class Spectra:
     sources: dict[int, SpectrumSource]
     grid: WaveGrid
 
-    def check(self, table: pd.DataFrame, dropped: Counter[str]) -> pd.DataFrame:
-        """Return the galaxies with good spectra; each is read where bad ones are to be dropped.
+    @property
+    def decides(self) -> bool:
+        """Whether each spectrum has to be read to tell which galaxies stay."""
+        return any(source.decides for source in self.sources.values())
+
+    def check(self, table: pd.DataFrame, dropped: Counter[str], verdicts: Verdicts) -> pd.DataFrame:
+        """Return the galaxies with good spectra; each is read where bad ones are to be dropped, unless ``verdicts`` has
+        one on it.
 
         Raises
         ------
         GalaxybenchError
             If a galaxy has no spectrum, or a bad one, and the spec refuses these.
         """
-        specs = [source.spec for source in self.sources.values()]
+        bad = next(iter(self.sources.values())).spec.bad
         reasons: Reasons = {}
         for galaxy, number, row in file_order(table, SPECTRUM_SOURCE, SPECTRUM_ROW):
-            if number < 0:
-                reasons[galaxy] = "no source has its spectrum"
-            elif specs[0].bad == "drop" or specs[0].resample is None:
-                try:
-                    if specs[0].resample is None and self.sources[number].grid(row) != self.grid:
-                        raise GalaxybenchError(f"wavelengths differ from {self.grid}: add resample")
-                    if specs[0].bad == "drop":
-                        self.sources[number].read(row, self.grid)
-                except GalaxybenchError as error:
-                    reasons[galaxy] = str(error)
-        return _without_bad(table, reasons, specs[0].bad, "spectrum", dropped)
+            if self.decides:
+                state = self.sources[number].state(row) if number >= 0 else None
+                verdict = verdicts.of(f"spectra on {self.grid}", galaxy, state, partial(self._look, number, row))
+            else:
+                verdict = self._look(number, row)
+            if verdict.reason is not None:
+                reasons[galaxy] = verdict.reason
+        return _without_bad(table, reasons, bad, "spectrum", dropped)
+
+    def _look(self, number: int, row: int) -> Verdict:
+        if number < 0:
+            return Verdict("no source has its spectrum")
+        source = self.sources[number]
+        try:
+            if source.spec.resample is None and source.grid(row) != self.grid:
+                raise GalaxybenchError(f"wavelengths differ from {self.grid}: add resample")
+            if self.decides:
+                source.read(row, self.grid)
+        except GalaxybenchError as error:
+            return Verdict(str(error))
+        return Verdict()
 
     def writer(self, table: pd.DataFrame, progress: Progress | None, scratch: Scratch | None = None) -> SpectrumWriter:
         """Return what writes the spectra of these galaxies; ``scratch`` knows which are."""

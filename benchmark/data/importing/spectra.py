@@ -20,6 +20,7 @@ from benchmark.data.importing.resample import (
     uniform_grid,
 )
 from benchmark.data.importing.rows import StackedRows
+from benchmark.data.importing.verdicts import file_state
 from benchmark.data.tables import TableFile, reader_of, row_array
 
 __all__ = ["SpectrumSource"]
@@ -98,6 +99,15 @@ class SpectrumSource:
             flux32, ivar32 = flux.astype(np.float32), ivar.astype(np.float32)
         valid = np.isfinite(flux32) & np.isfinite(ivar32) & (ivar32 > 0)
         return np.where(valid, flux32, np.float32(0)), np.where(valid, ivar32, np.float32(0))
+
+    @property
+    def decides(self) -> bool:
+        """Whether each spectrum has to be read to tell which are good."""
+        return self.spec.bad == "drop"
+
+    def state(self, row: int) -> tuple[int, int] | None:
+        """Size and date of a row's own file, by which it is known again; None where columns hold the spectra."""
+        return None if self.names is None else file_state(self.names[row])
 
     def close(self) -> None:
         """Close what is open."""
