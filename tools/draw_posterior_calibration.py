@@ -27,7 +27,7 @@ from posteriors.calibration.uniformity import rank_ecdf
 from posteriors.scores.density import pit_values
 
 N_PIT_BINS = 20
-BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "0.4"
+BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.4"
 KINDS = (("as it is", BLUE, "o", -0.06), ("recalibrated", VERMILLION, "s", 0.06))
 
 
@@ -56,10 +56,10 @@ def main() -> None:
         _draw_coverage(axes[0, 2], each["conditional"]["bins"], colour, marker, shift)
         axes[0, 3].plot(*_curve(pit), color=colour)
     if evidence.hpd_rank is not None:
-        axes[0, 3].plot(*_curve(evidence.hpd_rank), color=GREEN, label="HPD rank, as it is")
-        axes[0, 3].legend(frameon=False, loc="lower left")
+        axes[0, 3].plot(*_curve(evidence.hpd_rank), color=GREEN)
     _finish_ranks(axes[0], len(evidence.truth), details["conditional"]["by"])
     _draw_scores(axes[1], details["scores_in_bins"])
+    _draw_legend(axes[1, 3])
     arguments.file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.file, dpi=100)
 
@@ -91,31 +91,39 @@ def _finish_ranks(axes: Any, n: int, by: str) -> None:
     for panel, height in zip(axes, (0, 1, 0.68, 0), strict=True):
         panel.axhline(height, color=GREY, linewidth=0.8)
     axes[0].set(xlabel="credibility", ylabel="TARP coverage − credibility", xlim=(0, 1))
-    axes[1].set(xlabel="PIT", ylabel="density (grey: 95 % of calibrated bins)", xlim=(0, 1), ylim=(0.6, 1.4))
+    axes[1].set(xlabel="PIT", ylabel="density", xlim=(0, 1), ylim=(0.6, 1.4))
     axes[2].set(xlabel=by, ylabel="coverage of 68 %", ylim=(0.58, 0.78))
-    axes[3].set(xlabel="PIT, HPD rank", ylabel="ECDF − uniform (grey: 95 % of curves)", xlim=(0, 1))
-    axes[0].legend(frameon=False)
+    axes[3].set(xlabel="PIT, HPD rank", ylabel="ECDF − uniform", xlim=(0, 1))
 
 
 def _draw_scores(axes: Any, in_bins: dict[str, Any]) -> None:
     """Widths, CRPS and density loss in bins, with two standard errors."""
     shown = (
-        (axes[0], "sharpness_68", BLUE, "o", -0.04, "posterior"),
-        (axes[0], "conformal_68", GREEN, "D", 0.04, "conformal"),
-        (axes[1], "crps", BLUE, "o", 0.0, None),
-        (axes[2], "cde_loss", BLUE, "o", 0.0, None),
+        (axes[0], "sharpness_68", BLUE, "o", -0.04),
+        (axes[0], "conformal_68", PURPLE, "D", 0.04),
+        (axes[1], "crps", BLUE, "o", 0.0),
+        (axes[2], "cde_loss", BLUE, "o", 0.0),
     )
-    for panel, metric, colour, marker, shift, label in shown:
+    for panel, metric, colour, marker, shift in shown:
         rows = [row for row in in_bins["bins"] if metric in row]
         value, error = np.array([row[metric] for row in rows]).reshape(-1, 2).T
         place = np.array([row["centre"] for row in rows]) + shift
-        panel.errorbar(place, value, 2 * error, color=colour, marker=marker, linestyle="none", label=label)
+        panel.errorbar(place, value, 2 * error, color=colour, marker=marker, linestyle="none")
         panel.set_xlabel(in_bins["by"])
-    axes[0].set(ylabel="width of 68 % / spread of training z", ylim=(0, None))
-    axes[1].set(ylabel="CRPS / spread of training z", ylim=(0, None))
+    axes[0].set(ylabel="width of 68 % [spread of targets]", ylim=(0, None))
+    axes[1].set(ylabel="CRPS [spread of targets]", ylim=(0, None))
     axes[2].set_ylabel("density loss")
-    axes[0].legend(frameon=False)
-    axes[3].remove()
+
+
+def _draw_legend(axes: Axes) -> None:
+    axes.axis("off")
+    entries = [(kind, {"color": colour, "marker": marker}) for kind, colour, marker, _ in KINDS]
+    entries += [("HPD rank, as it is", {"color": GREEN})]
+    entries += [("conformal width", {"color": PURPLE, "marker": "D", "linestyle": "none"})]
+    entries += [("95 % of calibrated bins, curves", {"color": "0.85", "linewidth": 8})]
+    for label, style in entries:
+        axes.plot([], [], label=label, **style)
+    axes.legend(frameon=False, loc="center")
 
 
 def _read(run: Path, model: str) -> tuple[dict[str, Any], Posterior]:
