@@ -113,10 +113,11 @@ class FlowHead:
         atomic_write(path, self.ensemble.save)
 
     def facts(self) -> dict[str, object]:
-        """Members that were fitted, how many were lost because they diverged, and the resolved configuration."""
+        """Members that were fitted, how many diverged and were lost, the resolved configuration and its pilots."""
         ensemble = self.ensemble
         return {
             "members": len(ensemble.members),
             "n_diverged": ensemble.n_diverged,
             "config": ensemble.config.to_dict(),
+            "pilots": [pilot.to_dict() for pilot in ensemble.pilots],
         }

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from posteriors.flows.recipes import RECIPES, Recipe
+from posteriors.flows.recipes import RECIPES, SIZES, Recipe, Size
 
 __all__ = ["FlowEnsembleConfig"]
 
@@ -18,7 +18,6 @@ _RECIPE_VALUE: Any = None  # a field left at this takes the value its recipe giv
 _BACKENDS = {"stacked": ("default", "coupling", "paper"), "nflows": ("default", "coupling", "paper"), "pyro": ("code",)}
 _DTYPES = ("float32", "float64")
 _WEIGHTS = ("uniform", "stacked")
-_AT_LEAST_ONE = ("members", "n_components", "affine_hidden", "n_blocks", "epochs", "max_steps")
 _RANGES = ("n_couplings", "hidden")
 _FLAGS = ("average", "shared_batches", "faithful")
 
@@ -27,9 +26,11 @@ _FLAGS = ("average", "shared_batches", "faithful")
 class FlowEnsembleConfig:
     """Configuration of a `FlowEnsemble`.
 
-    Fields left at None take the value of the recipe when the configuration is made, and keep it: what is written into
-    a record says all of what was used (only ``batch_size`` and ``weight_decay`` may stay None: they follow the rows of
-    a fit; the fitted ensemble holds its weight decay).
+    Fields left at None take the value of the recipe when the configuration is made, and keep it. Some may stay None,
+    as they follow the rows of a fit: ``batch_size``; with ``default`` also ``weight_decay``, and where none of them is
+    given the size of a fit, ``n_couplings``, ``hidden``, ``epochs``, ``learning_rate`` and ``max_steps``. The
+    configuration of a fitted ensemble holds what was chosen (`posteriors.flows.pilots`), so that a record says all of
+    what was used.
 
     Attributes
     ----------
@@ -45,25 +46,24 @@ class FlowEnsembleConfig:
     weights : of the members in the mixture: ``"uniform"``, or ``"stacked"``, those with the lowest NLL on the
         validation rows, see `posteriors.flows.mixture_weights.stacked_weights`.
     n_components : most principal components of the context that ``default`` sees.
-    n_couplings : rational-quadratic couplings of a member (default 2; coupling 3), or a pair from which each member's
-        number is drawn, both ends included (paper 3 to 6; code 2 to 3 layers of splines); a single target has nothing
-        to be coupled with and gets one spline of the context.
-    hidden : width of the couplings' residual networks (default 32; coupling 64), or a pair (paper 32 to 128; code 16 to
-        32, uniform in the logarithm).
+    n_couplings : rational-quadratic couplings of a member (default 2, large 6; coupling 3), or a pair from which each
+        member's number is drawn, both ends included (paper 3 to 6; code 2 to 3 layers of splines); a single target has
+        nothing to be coupled with and gets one spline of the context.
+    hidden : width of the couplings' residual networks (default 32, large 64; coupling 64), or a pair (paper 32 to 128;
+        code 16 to 32, uniform in the logarithm).
     affine_hidden : tanh units of the conditional affine map of ``default``.
     n_blocks : gated residual blocks of each coupling's network; not used by ``code``, whose networks have three layers.
     n_bins : bins of every spline, 2 to 100.
     tail_bound : splines act inside [-tail_bound, tail_bound] in standardised units and are the identity outside
         (5; code 3).
-    epochs : most passes over the training rows (default 30; coupling 100; paper 500; code 25).
+    epochs : most passes over the training rows (default 30, large 60; coupling 100; paper 500; code 25).
     batch_size : rows of a step (paper, code 128); None: an eighth of the training rows, between 32 and 128; with
         ``default`` 512 from 10,000 rows on.
-    learning_rate : of AdamW (default 1.5e-2; coupling 2e-3; paper and code 5e-4).
-    weight_decay : of AdamW, on what makes a member more than a Gaussian that is linear in the context (default None:
-        0.1, and from 8,000 training rows on whichever of 0.1 and 1 gives a pilot member, trained for half as many
-        steps, the lower validation NLL; others 0).
+    learning_rate : of AdamW (default 1.5e-2, large 5e-3; coupling 2e-3; paper and code 5e-4).
+    weight_decay : of AdamW, on what makes a member more than a Gaussian that is linear in the context (default 0.1, and
+        from 8,000 training rows on 0.1 or 1; others 0).
     max_steps : most optimiser steps of a member; with many rows the epochs are cut down to it, and the cosine
-        schedule of ``default`` with them (default 1,500; coupling 10,000; paper and code a million).
+        schedule of ``default`` with them (default 1,500, large 4,000; coupling 10,000; paper and code a million).
     patience : training stops after so many epochs without a better validation NLL (coupling 4; paper 20); ``default``
         runs its schedule to the end, 0; ``code`` stops after epoch 11 where the NLL is above the mean of its last 5.
     average : each epoch offers the running average of the weights over the last 50 steps, not the weights themselves
@@ -108,13 +108,11 @@ class FlowEnsembleConfig:
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
             raise ValueError(f"recipe {self.recipe!r}: allowed are {', '.join(map(repr, RECIPES))}")
-        for name, value in RECIPES[self.recipe].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+        self._fill_in()
         self._check_names()
-        for name in _RANGES:
-            object.__setattr__(self, name, _check_range(name, getattr(self, name)))
-        for name in _AT_LEAST_ONE:
+        if not self.has_open_size:
+            self._check_size()
+        for name in ("members", "n_components", "affine_hidden", "n_blocks"):
             _check_integer(name, getattr(self, name), 1)
         _check_integer("patience", self.patience, 0)
         _check_integer("n_bins", self.n_bins, 2)
@@ -122,10 +120,24 @@ class FlowEnsembleConfig:
             raise ValueError(f"n_bins = {self.n_bins}: 2 to 100 are allowed")
         if self.batch_size is not None:
             _check_integer("batch_size", self.batch_size, 2)
-        for name, lowest in (("tail_bound", 1.0), ("learning_rate", 0.0)):
-            _check_number(name, getattr(self, name), lowest)
+        _check_number("tail_bound", self.tail_bound, 1.0)
         if self.weight_decay is not None:
             _check_number("weight_decay", self.weight_decay, 0.0)
+
+    def _fill_in(self) -> None:
+        values = RECIPES[self.recipe]
+        if self.recipe == "default" and any(getattr(self, name) is not None for name in SIZES["small"]):
+            values = values | SIZES["small"]
+        for name, value in values.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+    def _check_size(self) -> None:
+        for name in _RANGES:
+            object.__setattr__(self, name, _check_range(name, getattr(self, name)))
+        for name in ("epochs", "max_steps"):
+            _check_integer(name, getattr(self, name), 1)
+        _check_number("learning_rate", self.learning_rate, 0.0)
         if self.learning_rate == 0:
             raise ValueError("learning_rate = 0: nothing would be learned; give a positive number")
 
@@ -143,6 +155,15 @@ class FlowEnsembleConfig:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: True or False is needed")
         if self.faithful and self.recipe != "code":
             raise ValueError(f"faithful = True with recipe {self.recipe!r}: only 'code' has slips to keep")
+
+    @property
+    def has_open_size(self) -> bool:
+        """Whether the rows of a fit decide on its size."""
+        return all(getattr(self, name) is None for name in SIZES["small"])
+
+    def of_size(self, size: Size) -> Self:
+        """The configuration with a size of ``default``, "small" or "large", where it has none."""
+        return replace(self, **SIZES[size]) if self.has_open_size else self
 
     def member(self, seed: int) -> Self:
         """The configuration of one member: numbers in place of the pairs, drawn with the seed."""

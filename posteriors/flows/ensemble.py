@@ -17,9 +17,10 @@ from posteriors.flows.config import FlowEnsembleConfig
 from posteriors.flows.draw_files import write_draws
 from posteriors.flows.drawing import draw_blocks
 from posteriors.flows.ensemble_file import FittedEnsemble, read_ensemble, write_ensemble
-from posteriors.flows.fitting import train_members, with_weight_decay
+from posteriors.flows.fitting import train_members
 from posteriors.flows.limits import Limit
 from posteriors.flows.mixture_weights import log_weights, stacked_weights
+from posteriors.flows.pilots import settle
 from posteriors.flows.scaling import ContextScaling, TargetScaling
 from posteriors.flows.summaries import climb_to_mode, quantiles_of
 from posteriors.flows.training import Rows
@@ -41,7 +42,8 @@ class FlowEnsemble:
 
     Attributes
     ----------
-    config : the `FlowEnsembleConfig`.
+    config : the `FlowEnsembleConfig`, with what the training rows decided.
+    pilots : the `posteriors.flows.pilots.Pilot` of each candidate for that; none where there was nothing to decide.
     n_context, n_targets : number of context columns c and of targets t.
     log_jacobian : log |d target / d z-score| in nats. ``log_prob(...) + log_jacobian`` is the log density of the
         z-scored targets; a mean NLL in z-scored units is the mean NLL minus ``log_jacobian``.
@@ -57,6 +59,7 @@ class FlowEnsemble:
     def __init__(self, fitted: FittedEnsemble, *, device: str | torch.device = "cpu") -> None:
         self._fitted = fitted
         self.config, self.n_diverged, self.stacked_weights = fitted.config, fitted.n_diverged, fitted.stacked_weights
+        self.pilots = tuple(fitted.pilots)
         self.context_scaling, self.target_scaling = fitted.context_scaling, fitted.target_scaling
         self.device = torch.device(device)
         self.members = [member.flow.to(self.device) for member in fitted.members]
@@ -127,7 +130,7 @@ class FlowEnsemble:
         n_seen = context_scaling.n_components
         scale = partial(_scaled_rows, config, context_scaling, target_scaling, device=torch.device(device))
         train, held = scale(context_nc, target_nt), scale(held_context, held_target)
-        config = with_weight_decay(config, n_seen, train, held, seed)
+        config, pilots = settle(config, n_seen, train, held, seed)
         members = train_members(config, [n_seen] * config.members, train, held, seed, progress)
         n_diverged = config.members - len(members)
         if 2 * len(members) < config.members:
@@ -137,9 +140,10 @@ class FlowEnsemble:
             )
         to_z_scores = float(target_scaling.log_slope(held.target).mean()) + target_scaling.log_jacobian
         members = [replace(member, validation_nll=member.validation_nll - to_z_scores) for member in members]
+        pilots = tuple(pilot.shifted(-to_z_scores) for pilot in pilots)
         backend = make_backend(config.backend)([member.flow for member in members])
         weights = stacked_weights(_member_log_prob(backend, held, len(members)).cpu().numpy())
-        fitted = FittedEnsemble(config, context_scaling, target_scaling, members, n_diverged, weights)
+        fitted = FittedEnsemble(config, context_scaling, target_scaling, members, n_diverged, weights, pilots)
         return cls(fitted, device=device)
 
     def log_prob(self, target: ArrayLike | Tensor, context: ArrayLike | Tensor) -> NDArray[np.float64]:

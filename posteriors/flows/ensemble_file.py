@@ -20,13 +20,14 @@ from torch import Tensor
 from posteriors.flows.backends import make_member
 from posteriors.flows.config import FlowEnsembleConfig
 from posteriors.flows.limits import TargetLimits
+from posteriors.flows.pilots import Pilot
 from posteriors.flows.scaling import ContextScaling, TargetScaling
 from posteriors.flows.training import TrainedMember
 
 __all__ = ["FittedEnsemble", "read_ensemble", "write_ensemble"]
 
 _MEMBER_SIZES = ("n_context", "n_couplings", "hidden")
-_FORMAT = "galaxybench flow ensemble, version 5"
+_FORMAT = "galaxybench flow ensemble, version 6"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class FittedEnsemble:
     members : those that did not diverge twice.
     n_diverged : the number of the others.
     stacked_weights : (members,) with which the mixture has the lowest NLL on the validation rows.
+    pilots : by which the open values of the configuration were chosen.
     """
 
     config: FlowEnsembleConfig
@@ -48,6 +50,7 @@ class FittedEnsemble:
     members: Sequence[TrainedMember]
     n_diverged: int
     stacked_weights: NDArray[np.float64]
+    pilots: Sequence[Pilot]
 
 
 def write_ensemble(ensemble: FittedEnsemble, path: Path) -> None:
@@ -71,6 +74,7 @@ def write_ensemble(ensemble: FittedEnsemble, path: Path) -> None:
         "validation_nll": [member.validation_nll for member in ensemble.members],
         "best_epoch": [member.best_epoch for member in ensemble.members],
         "n_diverged": ensemble.n_diverged,
+        "pilots": [pilot.to_dict() for pilot in ensemble.pilots],
     }
     metadata = {"format": _FORMAT, "ensemble": json.dumps(description), "sha256": _digest(tensors)}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -128,6 +132,7 @@ def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> F
         members,
         description["n_diverged"],
         tensors["stacked_weights"].numpy(),
+        [Pilot(**pilot) for pilot in description["pilots"]],
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,14 +11,12 @@ import torch
 from posteriors.flows.backends import make_backend, make_member
 from posteriors.flows.config import FlowEnsembleConfig
 from posteriors.flows.nflows_flows import Flow
-from posteriors.flows.training import Diverged, Rows, Schedule, TrainedMember
+from posteriors.flows.training import Diverged, Rows, TrainedMember
 
-__all__ = ["train_members", "with_weight_decay"]
+__all__ = ["train_members"]
 
 _LOGGER = logging.getLogger(__name__)
 _ATTEMPTS = 2
-_DECAYS = (0.1, 1.0)  # the first is right for few rows, and for many where the density is far from a Gaussian
-_MANY_ROWS = 8_000
 
 
 def train_members(
@@ -57,33 +53,6 @@ def train_members(
             else:
                 outcomes[index] = outcome
     return [outcomes[index] for index in sorted(outcomes)]
-
-
-def with_weight_decay(
-    config: FlowEnsembleConfig, n_context: int, train: Rows, validation: Rows, seed: int
-) -> FlowEnsembleConfig:
-    """The configuration with its weight decay resolved: from 8,000 rows on by pilot members of half as many steps.
-
-    Few rows do not tell which decay is better, and cannot pay for the pilots.
-
-    Parameters
-    ----------
-    n_context : context columns of a member.
-    seed : as of `train_members`; the pilots start from the same weights and see the same batches.
-    """
-    if config.weight_decay is not None:
-        return config
-    if len(train) < _MANY_ROWS:
-        return replace(config, weight_decay=_DECAYS[0])
-    plan = Schedule.plan(config, len(train))
-    n_steps = max(1, plan.steps_per_epoch * plan.n_epochs // 2)
-    found = {}
-    for decay in _DECAYS:
-        pilot = replace(config, members=1, weight_decay=decay, max_steps=n_steps)
-        trained = train_members(pilot, [n_context], train, validation, seed, None)
-        found[decay] = trained[0].validation_nll if trained else math.inf
-    _LOGGER.info("validation NLL by weight decay: %s", found)
-    return replace(config, weight_decay=min(found, key=found.__getitem__))
 
 
 class _Progress:

@@ -129,8 +129,8 @@ def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Con
     ----------
     Durkan, Bekasov, Murray & Papamakarios 2019, Neural Spline Flows, arXiv:1906.04032, section 3.
     """
-    if isinstance(config.n_couplings, tuple) or isinstance(config.hidden, tuple):
-        raise ValueError("a member needs one depth and one width: draw them with FlowEnsembleConfig.member(seed)")
+    if isinstance(config.n_couplings, tuple) or isinstance(config.hidden, tuple) or config.has_open_size:
+        raise ValueError("a member needs one depth and one width: FlowEnsembleConfig has of_size and member for that")
     transforms: list[Transform] = []
     if config.recipe == "default":
         transforms.append(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-__all__ = ["RECIPES", "Recipe"]
+__all__ = ["DECAYS", "RECIPES", "SIZES", "Recipe", "Size"]
 
 Recipe = Literal["default", "coupling", "paper", "code"]
+Size = Literal["small", "large"]
+
+# What the training rows of a fit decide for ``default``: posteriors.flows.pilots
+SIZES: dict[Size, dict[str, Any]] = {
+    # tuned on the validation NLL of the simulated survey's embeddings and photometry: docs/performance.md
+    "small": {"n_couplings": 2, "hidden": 32, "epochs": 30, "learning_rate": 1.5e-2, "max_steps": 1_500},
+    # found on two-moons and gaussian-mixture: docs/statistics.md
+    "large": {"n_couplings": 6, "hidden": 64, "epochs": 60, "learning_rate": 5e-3, "max_steps": 4_000},
+}
+DECAYS = (0.1, 1.0)  # the first is right for few rows, and for many where the density is far from a Gaussian
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # tuned on the validation NLL of the simulated survey's embeddings and photometry: docs/performance.md
     "default": {
         "backend": "stacked",
-        "n_couplings": 2,
-        "hidden": 32,
         "tail_bound": 5.0,
-        "epochs": 30,
-        "learning_rate": 1.5e-2,
-        "weight_decay": None,  # follows the training rows: posteriors.flows.fitting.with_weight_decay
-        "max_steps": 1_500,
         "patience": 0,
         "average": True,
         "shared_batches": False,

@@ -1,6 +1,7 @@
 """The configuration: complete, checked, and the same after a trip through JSON."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,9 +19,28 @@ def test_a_configuration_survives_json_and_says_all_of_what_is_used(recipe) -> N
 
 
 def test_recipes_fill_in_their_own_values_and_given_ones_stay() -> None:
-    assert FlowEnsembleConfig().learning_rate == 1.5e-2
+    assert FlowEnsembleConfig().tail_bound == 5
     assert FlowEnsembleConfig(recipe="coupling").learning_rate == 2e-3
     assert FlowEnsembleConfig(recipe="coupling", patience=0).patience == 0
+
+
+def test_the_size_of_a_default_fit_is_open_until_one_of_its_values_is_given() -> None:
+    config = FlowEnsembleConfig(members=3)
+    assert config.has_open_size
+    assert FlowEnsembleConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    small, large = config.of_size("small"), config.of_size("large")
+    assert (small.n_couplings, small.hidden, small.epochs, small.learning_rate, small.max_steps) == (
+        2, 32, 30, 1.5e-2, 1_500,
+    )  # fmt: skip
+    assert (large.n_couplings, large.hidden, large.epochs, large.learning_rate, large.max_steps) == (
+        6, 64, 60, 5e-3, 4_000,
+    )  # fmt: skip
+    assert small.weight_decay is large.weight_decay is None
+    for name in ("n_couplings", "hidden", "epochs", "learning_rate", "max_steps"):
+        value = getattr(large, name)
+        given = FlowEnsembleConfig(members=3, **{name: value})
+        assert given == replace(small, **{name: value})
+        assert given.of_size("large") == given
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def spread_weights(module: torch.nn.Module, seed: int = 0, scale: float = 0.5) -
 def make_seeded_flow(recipe: str = "default", t: int = 3, k: int = 4) -> ConditionalFlow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return make_flow(FlowEnsembleConfig(recipe=recipe), t, k).double()  # type: ignore[arg-type]
+        return make_flow(FlowEnsembleConfig(recipe=recipe).of_size("small"), t, k).double()  # type: ignore[arg-type]
 
 
 def make_rows(n: int, *columns: int, seed: int = 1, scale: float = 1.0) -> list[torch.Tensor]:
