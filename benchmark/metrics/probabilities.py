@@ -25,6 +25,18 @@ METRICS = (
         "half the squared distance between probabilities and truth, so for two classes (p - y)^2; the shares of the "
         "training set reach the floor",
     ),
+    MetricCard(
+        "brier_excess",
+        "zero",
+        "Brier score less the one that the probabilities expect of themselves: above 0 over-confident, below 0 "
+        "under-confident",
+    ),
+    MetricCard(
+        "reliability",
+        "lower",
+        "part of the Brier score that recalibration would remove: squared distance of claimed and observed shares in "
+        "bins, less the scatter of the bins (so a calibrated model may have it just below 0)",
+    ),
 )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmark.report.theme import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION, printable, svg
 from posteriors.calibration.uniformity import rank_ecdf
 
-__all__ = ["rank_plot", "score_plot"]
+__all__ = ["rank_plot", "reliability_plot", "score_plot"]
 
 Floats = NDArray[np.float64]
 
@@ -105,6 +105,28 @@ def _draw_means(
     place = np.array([row["centre"] for row in shown]) + step
     value, error = np.array([row[metric] for row in shown]).T
     _draw_points(axes, place, value, value - 2 * error, value + 2 * error, **style)
+
+
+def reliability_plot(name: str, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Observed shares of classes against the claimed ones, with 95 % whiskers and the diagonal of calibration.
+
+    Parameters
+    ----------
+    name : of the target.
+    curves : class -> the fields of `posteriors.calibration.reliability.ReliabilityCurve`.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        for number, (one, curve) in enumerate(curves.items()):
+            place, value, low, high = (np.asarray(curve[field]) for field in ("claimed", "observed", "low", "high"))
+            _draw_points(axes, place, value, low, high, label=printable(one), **_marked(number))
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="claimed probability", ylabel="observed share", aspect="equal")
+        axes.set_title(printable(name))
+        axes.legend(loc="upper left")
+
+    return svg((3.2, 3.3), draw, arrange=True)
 
 
 def _draw_points(

@@ -15,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from benchmark.contracts import MetricCard, TaskCard, UsageError
 from benchmark.data.survey import Survey
 from benchmark.registry import METRICS, SURVEYS, TASKS
-from benchmark.report import ceilings, panels, training_panels
+from benchmark.report import ceilings, class_panels, panels, training_panels
 from benchmark.report.contents import Contents, Part, read_contents
 from benchmark.report.galaxies import Galaxies, galaxies_of
 from benchmark.report.tables import Table, absent_notes, constant_notes, task_tables
@@ -50,6 +50,7 @@ class _PartSection:
     tasks: list[_TaskSection]
     redshift: list[Any]
     calibration: list[Any]
+    classes: list[class_panels.ClassCalibration]
     ceilings: list[ceilings.Ceiling]
     ceiling_gaps: list[panels.Gap]
     trainings: list[Any]
@@ -154,6 +155,7 @@ def _part_section(part: Part, store: Store, galaxies: Mapping[str, Galaxies]) ->
         tasks,
         panels.redshift_panels(part, store),
         panels.calibration_panels(part, store),
+        class_panels.class_panels(part),
         *ceilings.ceiling_panels(part, store),
         training_panels.training_panels(part, store),
         training_panels.collapsed_embeddings(part),

@@ -2,8 +2,9 @@
 
 Probes and supervised models learn the classes by cross-entropy, or give the votes of neighbours, and predict
 probabilities; the predicted class is the most probable one. Accuracy, weighted F1 and balanced accuracy judge the
-class, the area under the ROC curve the order of the galaxies, and the Brier score the probabilities themselves. There
-is no log loss: votes of neighbours may well be 0 of 64, and one such galaxy would make it infinite.
+class, the area under the ROC curve the order of the galaxies, and the Brier score the probabilities themselves; its
+excess over what they expect and its reliability say whether they are calibrated. There is no log loss: votes of
+neighbours may well be 0 of 64, and one such galaxy would make it infinite.
 
 A target is judged where at least 20 test galaxies have it and each of at least two classes has 5 of them; else it is
 listed as insufficient.
@@ -12,6 +13,7 @@ listed as insufficient.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,14 +24,23 @@ from benchmark.contracts import GalaxybenchError, Score, TaskCard
 from benchmark.facts import target_of
 from benchmark.metrics.probabilities import bind_roc_auc, brier_per_galaxy
 from benchmark.tasks.eligible import every_target
-from posteriors.resampling.bootstrap import shared_intervals
+from posteriors.calibration.reliability import (
+    bind_reliability,
+    brier_decomposition,
+    brier_excess_per_galaxy,
+    calibration_p_value,
+    reliability_bias,
+    reliability_curve,
+)
+from posteriors.resampling.bootstrap import Interval, shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, DerivedScore, mean_of_scores, mean_over_galaxies
 
 __all__ = ["TASK", "score"]
 
 _CLASS_METRICS = ("accuracy", "f1_weighted", "balanced_accuracy")
-_METRICS = ("roc_auc", "balanced_accuracy", "accuracy", "f1_weighted", "brier")
+_METRICS = ("roc_auc", "balanced_accuracy", "accuracy", "f1_weighted", "brier", "brier_excess", "reliability")
+_P_RESAMPLES = 2000  # of the calibration test
 _MIN_GALAXIES, _MIN_IN_CLASS = 20, 5  # below these a bootstrap interval says nothing
 _ROUNDING = 1e-3  # files of others may hold probabilities with three decimals
 
@@ -39,7 +50,7 @@ Floats = NDArray[np.float64]
 
 TASK = TaskCard(
     name="classification",
-    version=1,
+    version=2,
     needs="predictions",
     metrics=_METRICS,
     score="benchmark.tasks.classification:score",
@@ -47,7 +58,7 @@ TASK = TaskCard(
     reason="has no target with classes",
     # accuracy and weighted F1 reward the most common class, and where classes are unequal it is predicted too often
     headline=("roc_auc", "mean"),
-    summary="targets with classes: ROC area, balanced accuracy, accuracy, weighted F1, Brier score of probabilities",
+    summary="targets with classes: ROC area, balanced accuracy, accuracy, weighted F1, Brier score, calibration",
     labels="classes",
 )
 
@@ -69,7 +80,8 @@ def score(
     scores : by metric and target.
     details : ``targets``: for each its ``classes``, ``n`` galaxies to judge, ``status`` (``scored`` or
         ``insufficient``) and, where scored, the ``prevalence`` of each class among them and ``constant``: the model
-        predicts one class for all.
+        predicts one class for all; ``calibration``: `calibration_p_value`, the terms of `Decomposition`, and a
+        ``curve`` (the fields of `ReliabilityCurve`) for the class of two, or for each of more.
 
     Raises
     ------
@@ -79,6 +91,7 @@ def score(
     bound: dict[ScoreKey, BoundScore] = {}
     counts: dict[str, int] = {}
     details: dict[str, dict[str, Any]] = {}
+    bias: dict[str, float] = {}
     for target in dict.fromkeys(map(target_of, evidence.names)):
         columns = [number for number, name in enumerate(evidence.names) if target_of(name) == target]
         classes = [evidence.names[column].partition("=")[2] for column in columns]
@@ -98,7 +111,9 @@ def score(
             "status": "scored",
             "prevalence": dict(zip(classes, np.round(sizes / entry["n"], 4).tolist(), strict=True)),
             "constant": bool((predicted == predicted[0]).all()),
+            "calibration": _calibration(classes, truth[valid], found[valid], seed),
         }
+        bias[target] = reliability_bias(truth[valid], found[valid])
     if not counts:
         raise GalaxybenchError(
             f"{_listed(details)}: at least {_MIN_GALAXIES} test galaxies with {_MIN_IN_CLASS} in each of two "
@@ -110,6 +125,11 @@ def score(
         for who in {key[0] for key in bound}:
             bound |= {(who, metric, "mean"): _mean(bound, who, metric, averaged) for metric in _METRICS}
     found_intervals = shared_intervals(bound, n=len(evidence.target_id), n_resamples=n_resamples, seed=seed)
+    if len(averaged) > 1:
+        bias["mean"] = float(np.mean([bias[target] for target in averaged]))
+    for name, excess in bias.items():
+        key = ("model", "reliability", name)
+        found_intervals[key] = _lowered(found_intervals[key], excess)
     scores = [
         Score(metric, name, interval.value, interval.low, interval.high, counts[name], floor.value if floor else None)
         for (who, metric, name), interval in found_intervals.items()
@@ -129,12 +149,35 @@ def _scores(
         (who, metric, target): bind_classes(metric, true, predicted, valid, n_classes) for metric in _CLASS_METRICS
     }
     bound[who, "brier", target] = mean_over_galaxies(np.nan_to_num(brier_per_galaxy(truth, found)), valid)
+    bound[who, "brier_excess", target] = mean_over_galaxies(
+        np.where(valid, brier_excess_per_galaxy(np.nan_to_num(truth), found), 0.0), valid
+    )
+    bound[who, "reliability", target] = bind_reliability(np.nan_to_num(truth), found, valid)
     # one curve tells of two classes; of more, each against the rest, those that are too rare left out
     judged = [n_classes - 1] if n_classes == 2 else np.flatnonzero(truth[valid].sum(axis=0) >= _MIN_IN_CLASS)
     for number in judged:
         bound[who, "roc_auc", f"{target}={number}"] = bind_roc_auc(truth[:, number], found[:, number], valid)
     bound[who, "roc_auc", target] = mean_of_scores([(who, "roc_auc", f"{target}={number}") for number in judged])
     return bound
+
+
+def _lowered(interval: Interval, bias: float) -> Interval:
+    """Of reliability: resamples scatter about the galaxies as these do about the truth, which raises all of them."""
+    return replace(interval, low=interval.low - bias, high=interval.high - bias)
+
+
+def _calibration(classes: Sequence[str], truth: Floats, found: Floats, seed: int) -> dict[str, Any]:
+    """Whether the probabilities of a target are calibrated, and its curves for the page."""
+    shown = [len(classes) - 1] if len(classes) == 2 else range(len(classes))
+    curves = {classes[k]: vars(reliability_curve(truth[:, k], found[:, k])) for k in shown}
+    return {
+        "p": calibration_p_value(truth, found, _P_RESAMPLES, seed),
+        **{name: round(value, 6) for name, value in vars(brier_decomposition(truth, found)).items()},
+        "curve": {
+            name: {field: np.round(values, 4).tolist() for field, values in curve.items()}
+            for name, curve in curves.items()
+        },
+    }
 
 
 def _mean(bound: dict[ScoreKey, BoundScore], who: str, metric: str, targets: Sequence[str]) -> DerivedScore:

@@ -85,6 +85,42 @@ def test_more_classes_are_averaged_each_against_the_rest_and_targets_are_average
     assert ("roc_auc", "mean") not in judged(made, ranked=("ring",))[0]
 
 
+@pytest.mark.parametrize(("power", "sign", "said"), [(1.0, 0, False), (2.5, 1, True), (0.4, -1, True)])
+def test_calibration_tells_over_and_under_confidence_from_calibrated_probabilities(
+    power: float, sign: int, said: bool
+) -> None:
+    made = evidence(500, targets=(RING, KIND), seed=1)
+    sharpened = [made.prediction[:, columns] ** power for columns in (slice(0, 2), slice(2, 5))]
+    claimed = np.hstack([part / part.sum(axis=1, keepdims=True) for part in sharpened])
+    scores, details = judged(replace(made, prediction=claimed))
+    for name in ("ring", "kind"):
+        found = details[name]["calibration"]
+        assert (found["p"] < 0.05) == said
+        excess, reliability = scores["brier_excess", name], scores["reliability", name]
+        assert (np.sign(excess.ci_low) + np.sign(excess.ci_high)) / 2 == sign
+        assert reliability.ci_low < reliability.value < reliability.ci_high
+        assert (reliability.ci_low > 0) == said
+        assert found["reliability"] == pytest.approx(reliability.value, abs=1e-6)
+        terms = found["reliability"] - found["resolution"] + found["uncertainty"] + found["within"]
+        assert terms == pytest.approx(scores["brier", name].value, abs=3e-6)  # six decimals each
+    assert list(details["ring"]["calibration"]["curve"]) == ["ring"]
+    assert list(details["kind"]["calibration"]["curve"]) == ["spiral", "elliptical", "irregular"]
+    for metric in ("brier_excess", "reliability"):
+        both = [scores[metric, name].value for name in ("ring", "kind")]
+        assert scores[metric, "mean"].value == pytest.approx(np.mean(both))
+
+
+def test_galaxies_without_a_class_do_not_enter_the_calibration() -> None:
+    made = evidence(300)
+    truth = made.truth.copy()
+    truth[200:] = np.nan
+    first = Predictions(made.target_id[:200], made.names, made.truth[:200], made.prediction[:200])
+    some, all_known = judged(replace(made, truth=truth)), judged(first)
+    for metric in ("brier_excess", "reliability"):
+        assert some[0][metric, "ring"].value == pytest.approx(all_known[0][metric, "ring"].value, abs=1e-12)
+    assert some[1]["ring"]["calibration"] == all_known[1]["ring"]["calibration"]
+
+
 def test_the_interval_of_the_roc_area_is_that_of_a_bootstrap_that_sorts_every_resample() -> None:
     made = evidence(150, sharp=1.0)
     truth, found = made.truth[:, 1], made.prediction[:, 1]
@@ -202,6 +238,9 @@ def test_models_learn_classes_and_classes_stay_out_of_the_other_tasks(tmp_path: 
     write_page(tmp_path / "out", tmp_path / "page.html")
     page = re.sub(r"<[^>]*>", "", (tmp_path / "page.html").read_text())
     assert "One class for every galaxy, whatever it looks like: Constant · supervised (early)." in page
+    verdicts = re.findall(r"(\w+) · supervised [\d,]+ labels · early: (No sign of miscalibration|Not calibrated)", page)
+    assert sorted(name for name, _ in verdicts) == ["Constant", "GradientBoosting", "PhotometryMLP"]
+    assert ("Constant", "No sign of miscalibration") in verdicts
 
 
 def test_probes_learn_classes_by_their_own_cells_and_reasons_are_given_where_nothing_applies(tmp_path: Path) -> None:
