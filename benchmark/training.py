@@ -67,14 +67,17 @@ def fit_encoder(
     Raises
     ------
     GalaxybenchError
-        If the survey has neither training nor unlabelled galaxies.
+        If the survey has neither training nor unlabelled galaxies, or a state cannot be written.
     """
     rows = survey.rows("train", "unlabelled")
     if not rows.size:
         raise GalaxybenchError(f"survey '{survey.info.name}': has no training galaxy to learn from; check the split")
     seen = galaxies(model, survey, rows[np.argsort(survey.target_id[rows])])
     if isinstance(encoder, TrainedEncoder):
-        encoder.fit(seen, seed=seed, folder=folder, progress=progress)
+        try:
+            encoder.fit(seen, seed=seed, folder=folder, progress=progress)
+        except OSError as error:
+            raise GalaxybenchError(str(error)) from error
     else:
         encoder.fit(seen, seed=seed)
 

@@ -9,12 +9,13 @@ own: torch reads their index with pickle, so never load one from a stranger. Wei
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ _CONFIG, _LATEST, _FACTS = "config.json", "latest", "facts.json"
 _KEPT = 2
 
 
-def write_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def write_checkpoint(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    group: dist.ProcessGroup | None = None,
+) -> None:
     """Write the state after ``step`` steps; called by every process of a group, with the same arguments.
 
     Parameters
@@ -38,21 +45,21 @@ def write_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], fac
     step : steps done.
     tensors : by name; they are not changed.
     facts : what JSON can hold: floats come back digit for digit.
+    group : the processes, which talk over CPUs; None for all of them.
 
     Raises
     ------
     OSError
-        If the disk is full or the folder cannot be written; what was written before stays readable.
+        In every process, if the disk is full or the folder cannot be written; what was written before stays readable.
     """
     temporary, place = folder / f".step-{step}.tmp", folder / f"step-{step}"
-    if _is_first():
+
+    def prepare() -> None:
         for left_over in folder.glob(".*.tmp"):
             _remove(left_over)
         temporary.mkdir(parents=True)
-    _wait_for_all()
-    with _quietly():
-        dcp.save(dict(tensors), checkpoint_id=temporary)
-    if _is_first():
+
+    def publish() -> None:
         _write_text(temporary / _FACTS, json.dumps(dict(facts)))
         _remove(place)  # of a run that was killed before it could name it the latest
         temporary.replace(place)
@@ -60,7 +67,13 @@ def write_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], fac
         _replace_text(folder / _LATEST, str(step))
         for old in sorted(folder.glob("step-*"), key=_step_of)[:-_KEPT]:
             _remove(old)
-    _wait_for_all()
+
+    try:
+        _first_process(prepare, group)
+        dcp.save(dict(tensors), checkpoint_id=temporary, process_group=group)
+        _first_process(publish, group)
+    except (OSError, CheckpointException) as error:
+        raise _one_line(place, error) from error
 
 
 def read_checkpoint(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -103,35 +116,54 @@ def require_same_training(folder: Path, config: Mapping[str, Any]) -> None:
     ------
     ValueError
         If a setting differs: a training that changes under way is neither of the two.
+    OSError
+        If the folder cannot be written.
     """
     wanted: dict[str, Any] = json.loads(json.dumps(dict(config)))
     path = folder / _CONFIG
-    if not path.exists():
-        if _is_first():
+
+    def note() -> None:
+        if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             _replace_text(path, json.dumps(wanted, indent=1, sort_keys=True))
-        _wait_for_all()
-        return
+
+    try:
+        _first_process(note)
+    except OSError as error:
+        raise _one_line(path, error) from error
     found = json.loads(path.read_text())
     changed = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
     if changed:
         differences = ", ".join(f"{name} {found.get(name)}, now {wanted.get(name)}" for name in changed)
         raise ValueError(f"{folder} was started with {differences}: go on with the same settings, or elsewhere")
-    _wait_for_all()
 
 
-def _is_first() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def _wait_for_all() -> None:
+def _first_process(work: Callable[[], None], group: dist.ProcessGroup | None = None) -> None:
+    """Let the first process do something while the others wait; they fail with it."""
+    failure: list[OSError | None] = [None]
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            work()
+        except OSError as error:
+            failure[0] = error
     if dist.is_initialized():
-        dist.barrier()
+        dist.broadcast_object_list(failure, src=0, group=group)
+    if failure[0]:
+        raise failure.pop()  # type: ignore[misc]
+
+
+def _one_line(place: Path, error: BaseException) -> OSError:
+    """What hindered a state from being written, and what to do."""
+    cause = next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
+    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "free some space" if full else "make the folder writable or choose another one"
+    reason = (isinstance(cause, OSError) and cause.strerror) or f"{type(cause).__name__}: {cause}".splitlines()[0]
+    return OSError(f"cannot write {place}: {reason}; {hint} and run again, what is done is kept")
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without torch's notices that a single process saves for itself, which is meant, and its log of what it raises."""
+    """Without torch's notices that a single process reads for itself, which is meant, and its log of what it raises."""
     silent_up_to = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

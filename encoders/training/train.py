@@ -7,10 +7,10 @@ that was killed and resumed in one process ends in the same digits as one that n
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from torch import Tensor, nn
 
 from encoders.training.batches import Reader
 from encoders.training.batches import batches as batches_of_steps
-from encoders.training.checkpoint import latest_step, read_checkpoint, require_same_training, write_checkpoint
+from encoders.training.checkpoint import latest_step, read_checkpoint, require_same_training
 from encoders.training.history import History
 from encoders.training.objective import Objective, ParameterGroup, require_every_parameter_once
 from encoders.training.order import monitor_rows, rows_of_step, steps_per_epoch, stream_seed
 from encoders.training.precision import Precision, autocast, compute_dtype
 from encoders.training.schedules import Schedule, constant, cosine, warmup_cosine
+from encoders.training.state_writer import StateWriter
 
 __all__ = ["Objective", "ParameterGroup", "Reader", "TrainingConfig", "train"]
 
@@ -125,7 +126,8 @@ def train(
     n_rows : galaxies to learn from.
     config : how.
     seed : of the order of the rows and of all that steps draw.
-    folder : where the state is kept every ``checkpoint_every`` steps, None for nowhere.
+    folder : where the state is kept every ``checkpoint_every`` steps, None for nowhere. It is written while the
+        training goes on.
     resume : go on from the state in ``folder`` if there is one.
     progress : called with (steps done, steps in all) after every step.
 
@@ -139,6 +141,8 @@ def train(
     ValueError
         If the batch does not fit the galaxies or the processes, a parameter is in no group or in two, the folder holds
         another training, or the loss is not finite.
+    OSError
+        If a state could not be written; as soon as it is known, with several processes at the next state or the end.
 
     Notes
     -----
@@ -148,8 +152,9 @@ def train(
     run = _Run(objective, n_rows, config, seed)
     if folder is not None:
         run.open_folder(Path(folder), resume)
-    with _own_random_state(run.device):
-        run.carry_out(read, progress)
+    writing = contextlib.nullcontext() if run.folder is None else StateWriter(run.folder)
+    with _own_random_state(run.device), writing as writer:
+        run.carry_out(read, progress, writer)
     objective.eval()
     return run.history
 
@@ -193,7 +198,7 @@ class _Run:
         self.history.precision = str(self.dtype).removeprefix("torch.")
         self.history.device = self.device.type
 
-    def carry_out(self, read: Reader, progress: Watcher | None) -> None:
+    def carry_out(self, read: Reader, progress: Watcher | None, writer: StateWriter | None) -> None:
         config = self.config
         rate, decay = config.schedules()
         model = self.objective
@@ -223,8 +228,10 @@ class _Run:
             self.step = step + 1
             if self.step % config.log_every == 0 or self.step == config.n_steps:
                 self._log(rate(step), decay(step), generator)
-            if self.folder and self.step % config.checkpoint_every == 0 and self.step < config.n_steps:
-                self._write_state()
+            if writer:
+                writer.check()
+                if self.step % config.checkpoint_every == 0 and self.step < config.n_steps:
+                    self._write_state(writer)
             if progress:
                 progress(self.step, config.n_steps)
         self.history.n_steps = self.step
@@ -309,10 +316,9 @@ class _Run:
             for name, total in facts["totals"].items()
         }
 
-    def _write_state(self) -> None:
-        assert self.folder is not None
+    def _write_state(self, writer: StateWriter) -> None:
         facts = {"step": self.step, "rows": self.history.rows, "totals": self._totals(), "n_summed": self.n_summed}
-        write_checkpoint(self.folder, self.step, self._tensors(), facts)
+        writer.write(self.step, self._tensors(), facts)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every number of the state by name; zeros for the moments of a parameter that had no step yet."""
@@ -343,7 +349,7 @@ def _seed_draws(generator: torch.Generator, seed: int, device: torch.device) -> 
         torch.cuda.manual_seed(seed)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _own_random_state(device: torch.device) -> Iterator[None]:
     """Put torch's global generators back to where they were."""
     devices = [device.index or 0] if device.type == "cuda" else []

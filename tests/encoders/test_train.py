@@ -207,6 +207,9 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
     assert torch.allclose(resumed.encode.weight, alone.encode.weight, atol=1e-5)
     assert history.rows[-1]["loss"] == pytest.approx(expected.rows[-1]["loss"], rel=1e-4)
     refused = (tmp_path / "refused.txt").read_text()
+    full = [(tmp_path / f"full-{rank}.txt").read_text() for rank in range(2)]  # the disk of one of them was
+    assert full[0] == full[1]
+    assert full[0].endswith("step-7: No space left on device; free some space and run again, what is done is kept")
     assert refused.startswith("batch_size 15 on 2 processes: must be a multiple of their number")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from benchmark.cli.main import main
 from benchmark.data import Survey, SurveyInfo, write_survey
 from benchmark.registry import MODELS
 from benchmark.weights import read_header, read_weights, write_weights
+from encoders.training import checkpoint
 from encoders.training.history import History
 
 PLUGIN = PLUGINS / "trained_models.py"
@@ -224,6 +226,33 @@ def test_a_pretraining_that_was_killed_is_resumed_when_asked_to(
     assert call("pretrain", "Trained", *line[2:4], "--out", tmp_path / "whole.safetensors", *line[6:])[0] == 0
     states = [read_weights(tmp_path / f"{name}.safetensors") for name in ("w", "whole")]
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_full_disk_is_one_line_and_the_training_goes_on_from_what_is_written(
+    tiny: Survey, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_text, n_named = checkpoint._replace_text, 0
+
+    def name_once(path: Path, text: str) -> None:
+        nonlocal n_named
+        n_named += path.name == "latest"
+        if n_named == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_text(path, text)
+
+    out = tmp_path / "w.safetensors"
+    line = ("pretrain", "Trained", "--survey", tiny.folder, "--out", out, "--preset", "smoke")
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_replace_text", name_once)
+        code, _, err = call(*line)
+    assert code == 1
+    state = tmp_path / "w.safetensors.partial" / "step-40"
+    assert err.splitlines()[-1] == (
+        f"error: cannot write {state}: No space left on device; free some space and run again, what is done is kept"
+    )
+    code, _, err = call(*line, "--resume")
+    assert code == 0
+    assert err.splitlines()[0] == "training Trained: 21 of 60"
 
 
 def test_the_processes_of_torchrun_train_one_encoder_together(tiny: Survey, tmp_path: Path, call: Call) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ class KilledOnce(Trained):
         def watch(done: int, total: int) -> None:
             if done == KILL_AT and folder is not None and not (folder / "killed").exists():
                 (folder / "killed").touch()
+                while (folder / "latest").read_text() != "40":  # its state is written while the training goes on
+                    time.sleep(0.01)
                 os.kill(os.getpid(), signal.SIGKILL)
             if progress:
                 progress(done, total)
