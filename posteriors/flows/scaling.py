@@ -17,8 +17,8 @@ __all__ = ["ContextScaling", "TargetScaling"]
 
 _FULLY_WHITENED = 16  # so few columns are whitened fully
 _WHITENED = 4  # of more columns, components beyond this one keep their smaller share of the variance
-_OUTLIER = 6.0  # robust standard deviations at which columns are cut off
-_CUT = 4.0  # standard deviations at which components are cut off: one Gaussian value in 16,000 lies beyond
+_OUTLIER = 6.0  # standard deviations, robust ones of columns, at which columns and components are cut off; at 4 one
+# Gaussian value in 16,000 is cut, which costs tens of nats where a target is known well
 _UNITS_ALIKE = 30.0  # largest spread over the median one, above which columns do not share a unit
 _CONSTANT = 5e-7  # a spread below four float32 roundings of the largest value is no spread
 _RANK = 1e-5  # components below this share of the leading spread are rounding noise of collinear columns
@@ -126,7 +126,7 @@ class ContextScaling:
         unit variance, the others fall with theirs relative to the fourth, so that columns of noise stay small. A
         context of 16 columns or fewer is whitened fully. A single row far away (embeddings of spectra have some at 40
         standard deviations) would turn the components towards itself and rule the loss: columns are cut off at 6 robust
-        standard deviations first, components at 4 of theirs. Columns in very different units, those whose largest
+        standard deviations first, components at 6 of theirs. Columns in very different units, those whose largest
         spread exceeds the median one 30 times, are standardised first. Components that only hold rounding noise are
         left out; a context without any spread becomes one column of zeros: the flow is an unconditional density.
 
@@ -146,7 +146,7 @@ class ContextScaling:
             return cls(mean, np.zeros((len(mean), 1)), low, high, np.array([np.inf]))
         reference = spread[-1] if len(mean) <= _FULLY_WHITENED else spread[min(_WHITENED, len(spread)) - 1]
         share = np.minimum(1, spread / reference) ** 2
-        return cls(mean, inverse[:, None] * vectors / spread * share, low, high, _CUT * share)
+        return cls(mean, inverse[:, None] * vectors / spread * share, low, high, _OUTLIER * share)
 
     @property
     def n_components(self) -> int:
