@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from posteriors.flows.config import FlowEnsembleConfig
+from posteriors.flows.linear_start import LinearStart
 from posteriors.flows.nflows_flows import ConditionalFlow, Flow, make_flow
 from posteriors.flows.stacked import FlowStack
 from posteriors.flows.stacked_training import train_stack
@@ -155,13 +156,13 @@ def make_backend(name: str) -> type[ModuleBackend] | type[StackedBackend]:
     return _BACKENDS[name]
 
 
-def make_member(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Flow:
-    """An untrained member; its weights come from torch's global generator."""
+def make_member(config: FlowEnsembleConfig, n_targets: int, n_context: int, start: LinearStart | None = None) -> Flow:
+    """An untrained member; its weights come from torch's global generator, the start is of ``default`` alone."""
     if config.backend == "pyro":
         from posteriors.flows.pyro_flows import make_pyro_flow  # heavy, and only this recipe needs it
 
         return make_pyro_flow(config, n_targets, n_context)
-    return make_flow(config, n_targets, n_context)
+    return make_flow(config, n_targets, n_context, start)
 
 
 def _groups_of(flows: Iterable[Flow]) -> list[list[int]]:

@@ -61,7 +61,8 @@ class FlowEnsembleConfig:
         ``default`` 512 from 10,000 rows on.
     learning_rate : of AdamW (default 1.5e-2, large 5e-3; coupling 2e-3; paper and code 5e-4).
     weight_decay : of AdamW, on what makes a member more than a Gaussian that is linear in the context (default 0.1, and
-        from 8,000 training rows on 0.1 or 1; others 0).
+        from 8,000 training rows on 0.1 or 1; others 0). With 1 or more, members of ``default`` start as that Gaussian
+        (`posteriors.flows.linear_start`).
     max_steps : most optimiser steps of a member; with many rows the epochs are cut down to it, and the cosine
         schedule of ``default`` with them (default 1,500, large 4,000; coupling 10,000; paper and code a million).
     patience : training stops after so many epochs without a better validation NLL (coupling 4; paper 20); ``default``

@@ -27,7 +27,7 @@ from posteriors.flows.training import TrainedMember
 __all__ = ["FittedEnsemble", "read_ensemble", "write_ensemble"]
 
 _MEMBER_SIZES = ("n_context", "n_couplings", "hidden")
-_FORMAT = "galaxybench flow ensemble, version 6"
+_FORMAT = "galaxybench flow ensemble, version 7"
 
 
 @dataclass(frozen=True)

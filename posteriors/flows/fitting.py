@@ -10,10 +10,14 @@ import torch
 
 from posteriors.flows.backends import make_backend, make_member
 from posteriors.flows.config import FlowEnsembleConfig
+from posteriors.flows.linear_start import LinearStart
 from posteriors.flows.nflows_flows import Flow
 from posteriors.flows.training import Diverged, Rows, TrainedMember
 
-__all__ = ["train_members"]
+__all__ = ["LINEAR_DECAY", "train_members"]
+
+LINEAR_DECAY = 1.0
+"""Weight decay from which on members start as the Gaussian that is linear in the context."""
 
 _LOGGER = logging.getLogger(__name__)
 _ATTEMPTS = 2
@@ -34,6 +38,7 @@ def train_members(
     n_seen : (members,) leading context columns that each member sees.
     progress : called with (epochs done, epochs at most) of all members.
     """
+    start = _start(config, train, validation) if config.recipe == "default" else None
     report = _Progress(config.members * config.epochs, progress)
     outcomes: dict[int, TrainedMember] = {}
     for attempt in range(_ATTEMPTS):
@@ -42,7 +47,7 @@ def train_members(
             break
         seeds = [_member_seed(seed, index, attempt) for index in missing]
         flows = [
-            _seeded_member(config.member(member_seed), train, n_seen[index], member_seed)
+            _seeded_member(config.member(member_seed), train, n_seen[index], member_seed, start)
             for index, member_seed in zip(missing, seeds, strict=True)
         ]
         batch_seeds = [_member_seed(seed, 0, attempt)] * len(missing) if config.shared_batches else seeds
@@ -69,7 +74,20 @@ def _member_seed(seed: int, index: int, attempt: int) -> int:
     return int(np.random.SeedSequence([seed, index, attempt]).generate_state(1)[0])
 
 
-def _seeded_member(config: FlowEnsembleConfig, train: Rows, n_context: int, seed: int) -> Flow:
+def _seeded_member(
+    config: FlowEnsembleConfig, train: Rows, n_context: int, seed: int, start: LinearStart | None
+) -> Flow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make_member(config, train.target.shape[1], n_context).to(train.target.device, train.target.dtype)
+        return make_member(config, train.target.shape[1], n_context, start).to(train.target.device, train.target.dtype)
+
+
+def _start(config: FlowEnsembleConfig, train: Rows, validation: Rows) -> LinearStart:
+    """The start of all members, in float64.
+
+    Decay pulls towards a linear Gaussian: where it is strong they start as one, where it is weak far from it.
+    """
+    known, held = (
+        (rows.context.double().cpu().numpy(), rows.target.double().cpu().numpy()) for rows in (train, validation)
+    )
+    return LinearStart.fit(known, held, linear=(config.weight_decay or 0) >= LINEAR_DECAY)

@@ -11,9 +11,10 @@ from nflows.transforms.base import Transform
 from torch import Tensor, nn
 
 from posteriors.flows.config import FlowEnsembleConfig
+from posteriors.flows.linear_start import LinearStart
 from posteriors.flows.splines import UNIT_SLOPE, MarginalSpline, SplineCoupling
 
-__all__ = ["ConditionalAffine", "ConditionalFlow", "Flow", "decayed_parameters", "make_flow"]
+__all__ = ["ConditionalAffine", "ConditionalFlow", "Flow", "LinearBase", "decayed_parameters", "make_flow"]
 
 
 class ConditionalAffine(Transform):
@@ -62,6 +63,56 @@ class ConditionalAffine(Transform):
         mixed = (inputs * torch.exp(log_scale))[..., None]
         solved = torch.linalg.solve_triangular(mixing, mixed, upper=False, unitriangular=True)
         return solved[..., 0] + mean, log_scale.sum(1)
+
+
+class LinearBase(Transform):
+    """Marginal splines g, and a `LinearStart` behind them: z = L a((g(y) - c) / s), c = W x + b.
+
+    Where noise is compressed the mean goes through the splines as well, c = g(W x + b): however these bend the targets,
+    noise far narrower than their bins stays where it is. Only the splines are trained.
+
+    Parameters
+    ----------
+    marginal : the splines.
+    start : as of contexts with ``n_context`` columns; None leaves the targets as they are.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    log_scale: Tensor
+    reach: Tensor
+    mixing: Tensor
+
+    def __init__(self, marginal: MarginalSpline, n_targets: int, n_context: int, start: LinearStart | None) -> None:
+        super().__init__()
+        self.marginal = marginal
+        start = LinearStart.identity(n_targets, n_context) if start is None else start
+        for name in ("weight", "bias", "log_scale", "reach", "mixing"):
+            self.register_buffer(name, torch.from_numpy(getattr(start, name)).to(torch.get_default_dtype()))
+
+    def _centre(self, context: Tensor) -> Tensor:
+        linear = context @ self.weight.T + self.bias
+        return torch.where(self.reach > 0, self.marginal(linear)[0], linear)
+
+    def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_slope = self.marginal(inputs)
+        residual = (values - self._centre(context)) * torch.exp(-self.log_scale)
+        inner = residual.clamp(-self.reach, self.reach)
+        noise = torch.asinh(inner) + (residual - inner) / torch.sqrt(1 + self.reach.square())
+        return noise @ self.mixing.T, log_slope + self._log_slope(inner)
+
+    def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        noise = torch.linalg.solve_triangular(self.mixing, inputs.T, upper=False).T
+        reach = torch.asinh(self.reach)
+        inner = noise.clamp(-reach, reach)
+        residual = torch.sinh(inner) + (noise - inner) * torch.sqrt(1 + self.reach.square())
+        outputs, log_slope = self.marginal.inverse(residual * torch.exp(self.log_scale) + self._centre(context))
+        return outputs, log_slope - self._log_slope(torch.sinh(inner))
+
+    def _log_slope(self, inner: Tensor) -> Tensor:
+        """Log |d noise / d values| (n,) at residuals cut off at the reach."""
+        fixed = torch.log(self.mixing.diagonal()) - self.log_scale
+        return (fixed - 0.5 * torch.log1p(inner.square())).sum(1)
 
 
 class Flow(nn.Module):
@@ -113,12 +164,14 @@ def decayed_parameters(flow: Flow) -> tuple[list[nn.Parameter], list[nn.Paramete
     return [p for name, p in named if name in decayed], [p for name, p in named if name not in decayed]
 
 
-def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> ConditionalFlow:
+def make_flow(
+    config: FlowEnsembleConfig, n_targets: int, n_context: int, start: LinearStart | None = None
+) -> ConditionalFlow:
     """Return an untrained member that maps (n, ``n_targets``) targets close to themselves.
 
-    ``default``: one unconditional rational-quadratic spline for each target, the conditional affine map, then
-    couplings; other recipes: couplings only. The weights come from torch's global generator: fork and seed it around
-    the call.
+    ``default``: one unconditional rational-quadratic spline for each target, the linear ``start``, the conditional
+    affine map, then couplings; other recipes: couplings only. The weights come from torch's global generator: fork and
+    seed it around the call.
 
     Raises
     ------
@@ -133,15 +186,14 @@ def make_flow(config: FlowEnsembleConfig, n_targets: int, n_context: int) -> Con
         raise ValueError("a member needs one depth and one width: FlowEnsembleConfig has of_size and member for that")
     transforms: list[Transform] = []
     if config.recipe == "default":
-        transforms.append(
-            MarginalSpline(
-                shape=[n_targets],
-                num_bins=config.n_bins,
-                tails="linear",
-                tail_bound=config.tail_bound,
-                identity_init=True,
-            )
+        marginal = MarginalSpline(
+            shape=[n_targets],
+            num_bins=config.n_bins,
+            tails="linear",
+            tail_bound=config.tail_bound,
+            identity_init=True,
         )
+        transforms.append(LinearBase(marginal, n_targets, n_context, start))
         transforms.append(ConditionalAffine(n_targets, n_context, config.affine_hidden))
     n_couplings = config.n_couplings if n_targets > 1 else 1
     for index in range(n_couplings):

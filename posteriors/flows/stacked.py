@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from posteriors.flows.nflows_flows import ConditionalFlow
-from posteriors.flows.stacked_layout import StackShape, pack, unpack
+from posteriors.flows.stacked_layout import FROZEN, StackShape, pack, unpack
 from posteriors.flows.stacked_splines import spline, spline_inverse
 from posteriors.products import context_product
 
@@ -54,6 +54,7 @@ class FlowStack:
         )
         device, dtype = flat.device, flat.dtype
         self._scale = torch.tensor(hidden, dtype=dtype, device=device).rsqrt().view(-1, 1, 1, 1, 1)
+        self._compresses = shape.has_base and bool((self.split(flat.detach())["base.reach"] > 0).any())
         self._seen: Tensor | None = None
         if min(n_context) < shape.n_context:
             columns = torch.arange(shape.n_context, device=device)
@@ -72,15 +73,17 @@ class FlowStack:
 
     def leaves(self) -> dict[str, Tensor]:
         """The parameters by name as views to train: gradients of each need not be put together into a flat one."""
-        return {name: piece.requires_grad_() for name, piece in self.split(self.flat.detach()).items()}
+        return {
+            name: piece.requires_grad_(name not in FROZEN) for name, piece in self.split(self.flat.detach()).items()
+        }
 
     def decayed(self) -> Tensor:
         """1 where weight decay acts and 0 elsewhere, as a flat tensor: see `nflows_flows.decayed_parameters`."""
         flat = torch.zeros_like(self.flat)
         for name, piece in self.split(flat).items():
             if name == "context.weight":
-                piece[:, self._shape.n_affine :] = 1
-            elif not name.endswith("bias") and name != "marginal":
+                piece[:, self._shape.n_linear :] = 1
+            elif not name.endswith("bias") and name != "marginal" and name not in FROZEN:
                 piece.fill_(1)
         return flat
 
@@ -114,12 +117,12 @@ class FlowStack:
         values = target.mT.expand(len(self), -1, -1)
         log_prob: Tensor | float = 0.0
         if self._shape.has_base:
-            values, log_slopes = spline(values, weights["marginal"], 1.0, self._shape.bound)
+            values, log_slopes = self._leave_start(values, encoded, weights)
             mean, log_scale, below = self._affine(encoded, weights)
             residual = values - mean
             mixed = residual.index_add(1, self._rows, below * residual[:, self._columns])
             values = mixed * torch.exp(-log_scale)
-            log_prob = log_slopes.sum(1) - log_scale.sum(1)
+            log_prob = log_slopes - log_scale.sum(1)
         parts = [values[:, 0::2], values[:, 1::2]]
         for coupling in range(self._shape.n_couplings):
             moved = self._shape.moved_part(coupling)
@@ -148,7 +151,8 @@ class FlowStack:
             for row in range(1, self._shape.n_targets):  # forward substitution: each row needs those before it
                 first = row * (row - 1) // 2
                 values[:, row] -= (below[:, first : first + row] * values[:, :row]).sum(1)
-            values = spline_inverse(values + mean, weights["marginal"], 1.0, self._shape.bound)
+            centre = _repeat(self._centre(encoded, weights), n_draws)
+            values = self._enter_start(values + mean, centre, weights)
         return values.view(noise.shape)
 
     def _encode(self, context: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -163,10 +167,44 @@ class FlowStack:
             encoded = rows.view(len(self), -1, len(context))
         return encoded.split(self._shape.encoded_rows, dim=1)
 
+    def _leave_start(
+        self, values: Tensor, encoded: Sequence[Tensor], weights: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Noise (M, t, n) of the linear start behind the marginal splines, and the log Jacobian (M, n)."""
+        values, log_slopes = spline(values, weights["marginal"], 1.0, self._shape.bound)
+        log_scale, mixing, reach = (weights[name] for name in ("base.log_scale", "base.mixing", "base.reach"))
+        fixed = torch.log(mixing.diagonal(dim1=1, dim2=2)).unsqueeze(-1) - log_scale
+        noise = (values - self._centre(encoded, weights)) * torch.exp(-log_scale)
+        log_slopes = log_slopes + fixed
+        if self._compresses:
+            inner = noise.clamp(-reach, reach)
+            noise = torch.asinh(inner) + (noise - inner) / torch.sqrt(1 + reach.square())
+            log_slopes = log_slopes - 0.5 * torch.log1p(inner.square())
+        return torch.bmm(mixing, noise), log_slopes.sum(1)
+
+    def _enter_start(self, noise: Tensor, centre: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of `_leave_start`, given the means."""
+        values = torch.linalg.solve_triangular(weights["base.mixing"], noise, upper=False)
+        if self._compresses:
+            straight = torch.sqrt(1 + weights["base.reach"].square())
+            reach = torch.asinh(weights["base.reach"])
+            inner = values.clamp(-reach, reach)
+            values = torch.sinh(inner) + (values - inner) * straight
+        values = values * torch.exp(weights["base.log_scale"]) + centre
+        return spline_inverse(values, weights["marginal"], 1.0, self._shape.bound)
+
+    def _centre(self, encoded: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+        """Means (M, t, n) of the linear start, which no gradient moves."""
+        linear = encoded[0].detach()
+        if not self._compresses:
+            return linear
+        bent, _ = spline(linear, weights["marginal"], 1.0, self._shape.bound)
+        return torch.where(weights["base.reach"] > 0, bent, linear)
+
     def _affine(self, encoded: Sequence[Tensor], weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, log scale (M, t, n) and the mixing below its diagonal (M, t (t - 1) / 2, n)."""
         t = self._shape.n_targets
-        outputs = torch.baddbmm(encoded[0], weights["affine.outer"], torch.tanh(encoded[1]))
+        outputs = torch.baddbmm(encoded[1], weights["affine.outer"], torch.tanh(encoded[2]))
         mean, log_scale, below = outputs.split((t, t, self._shape.n_affine - 2 * t), dim=1)
         return mean, 5 * torch.tanh(log_scale / 5), below
 
@@ -174,7 +212,7 @@ class FlowStack:
         self, coupling: int, fixed: Tensor, encoded: Sequence[Tensor], weights: Mapping[str, Tensor], n_draws: int = 1
     ) -> Tensor:
         """Spline parameters (M, moved, 3 bins - 1, n) from the targets that stay: nflows' gated residual network."""
-        first = 2 * self._shape.has_base + coupling * (1 + self._shape.n_blocks)
+        first = 3 * self._shape.has_base + coupling * (1 + self._shape.n_blocks)
         units = _repeat(encoded[first], n_draws)
         if f"{coupling}.input" in weights:
             units = torch.baddbmm(units, weights[f"{coupling}.input"], fixed)

@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posteriors.flows.nflows_flows import ConditionalAffine, ConditionalFlow
-from posteriors.flows.splines import MarginalSpline, SplineCoupling
+from posteriors.flows.nflows_flows import ConditionalAffine, ConditionalFlow, LinearBase
+from posteriors.flows.splines import SplineCoupling
 
-__all__ = ["StackShape", "pack", "unpack"]
+__all__ = ["FROZEN", "StackShape", "pack", "unpack"]
+
+FROZEN = ("base.log_scale", "base.reach", "base.mixing")
+"""Parameters that no step moves; the rows of the context's matrix that hold the start's mean are the others."""
 
 _Index = tuple[slice | int, ...]
 
@@ -53,6 +56,11 @@ class StackShape:
         """Outputs of the affine map: means, log scales, and the mixing below its diagonal."""
         return 2 * self.n_targets + self.n_targets * (self.n_targets - 1) // 2 if self.has_base else 0
 
+    @property
+    def n_linear(self) -> int:
+        """Leading rows of the context's matrix that act linearly: the start's means and the affine map's skip."""
+        return self.n_targets + self.n_affine if self.has_base else 0
+
     def moved_part(self, coupling: int) -> int:
         """Whether a coupling moves the odd (1) or the even (0) columns: odd first; a single target is even."""
         return 0 if self.n_targets == 1 else 1 - coupling % 2
@@ -63,13 +71,13 @@ class StackShape:
 
     def encoded_before(self, coupling: int) -> int:
         """Rows of the context's matrix before those of a coupling."""
-        base = self.n_affine + self.affine_hidden if self.has_base else 0
+        base = self.n_linear + self.affine_hidden if self.has_base else 0
         return base + coupling * (1 + self.n_blocks) * self.hidden
 
     @property
     def encoded_rows(self) -> list[int]:
         """Rows of the context's matrix that each layer reads, in order."""
-        base = [self.n_affine, self.affine_hidden] if self.has_base else []
+        base = [self.n_targets, self.n_affine, self.affine_hidden] if self.has_base else []
         return base + [self.hidden] * (self.n_couplings * (1 + self.n_blocks))
 
     def sizes(self) -> dict[str, tuple[int, ...]]:
@@ -80,6 +88,8 @@ class StackShape:
             "context.bias": (n_encoded, 1),
         }
         if self.has_base:
+            sizes |= dict.fromkeys(FROZEN, (self.n_targets, 1))
+            sizes["base.mixing"] = (self.n_targets, self.n_targets)
             sizes["marginal"] = (self.n_targets, per_spline, 1)
             sizes["affine.outer"] = (self.n_affine, self.affine_hidden)
         for coupling in range(self.n_couplings):
@@ -109,9 +119,9 @@ def unpack(flow: ConditionalFlow, packed: Mapping[str, Tensor], shape: StackShap
         values.copy_(packed[name][index])
 
 
-def _transforms(flow: ConditionalFlow) -> tuple[MarginalSpline | None, ConditionalAffine | None, list[SplineCoupling]]:
+def _transforms(flow: ConditionalFlow) -> tuple[LinearBase | None, ConditionalAffine | None, list[SplineCoupling]]:
     transforms: list[Any] = list(flow.transform._transforms)
-    if isinstance(transforms[0], MarginalSpline):
+    if isinstance(transforms[0], LinearBase):
         return transforms[0], transforms[1], transforms[2:]
     return None, None, transforms
 
@@ -132,17 +142,21 @@ def _outline(flow: ConditionalFlow) -> tuple[int, bool, int, int, int, int, floa
 
 def _places(flow: ConditionalFlow, shape: StackShape) -> Iterator[tuple[str, _Index, Tensor]]:
     """Every weight of a flow with the parameter and the place where a stack has it."""
-    marginal, affine, couplings = _transforms(flow)
+    base, affine, couplings = _transforms(flow)
     seen, every = slice(0, flow.n_context), slice(None)
-    if marginal is not None and affine is not None:
-        bins = shape.n_bins
+    if base is not None and affine is not None:
+        bins, marginal = shape.n_bins, base.marginal
+        yield "base.log_scale", (every, 0), base.log_scale
+        yield "base.reach", (every, 0), base.reach
+        yield "base.mixing", (every, every), base.mixing
+        yield from _context_layer(base.weight, base.bias, slice(0, shape.n_targets), seen)
         yield "marginal", (every, slice(0, bins), 0), marginal.unnormalized_widths.data
         yield "marginal", (every, slice(bins, 2 * bins), 0), marginal.unnormalized_heights.data
         yield "marginal", (every, slice(2 * bins, 3 * bins - 1), 0), marginal.unnormalized_derivatives.data
         yield "affine.outer", (every, every), affine.outer.weight.data
-        rows = slice(0, shape.n_affine)
+        rows = slice(shape.n_targets, shape.n_linear)
         yield from _context_layer(affine.skip.weight.data, affine.skip.bias.data, rows, seen)
-        rows = slice(shape.n_affine, shape.n_affine + shape.affine_hidden)
+        rows = slice(shape.n_linear, shape.n_linear + shape.affine_hidden)
         yield from _context_layer(affine.inner.weight.data, affine.inner.bias.data, rows, seen)
     units = slice(0, flow.hidden)
     for index, coupling in enumerate(couplings):

@@ -66,7 +66,10 @@ class _StackTraining:
         self.averaged = averaged
         self.weights = stack.leaves()
         self.optimiser = torch.optim.AdamW(
-            list(self.weights.values()), lr=self.config.learning_rate, weight_decay=0.0, fused=True
+            [piece for piece in self.weights.values() if piece.requires_grad],
+            lr=self.config.learning_rate,
+            weight_decay=0.0,
+            fused=True,
         )
         self.decay = self.config.weight_decay * stack.decayed() if self.config.weight_decay else None
         for name, state in (moments or {}).items():
@@ -159,6 +162,7 @@ class _StackTraining:
         moments = {
             name: {key: value if key == "step" else value[index] for key, value in self.optimiser.state[piece].items()}
             for name, piece in self.weights.items()
+            if piece.requires_grad
         }
         averaged = None if self.averaged is None else self.stack.select(self.averaged, index)
         self._use(self.stack.subset(places), moments, averaged)

@@ -233,8 +233,8 @@ def test_a_failing_float32_inverse_is_repeated_in_float64(fitted, monkeypatch: p
 def test_a_diverging_member_is_retried_then_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     problem, made = linear_gaussian(100), []
 
-    def make_or_spoil(config, n_targets, n_context):
-        flow = make_flow(config, n_targets, n_context)
+    def make_or_spoil(config, n_targets, n_context, start):
+        flow = make_flow(config, n_targets, n_context, start)
         made.append(flow)
         if len(made) in (1, 2, 5):  # the first two members at first, the second of these again
             flow.transform._transforms[1].inner.bias.data[0] = torch.nan

@@ -39,7 +39,7 @@ def test_the_stack_and_its_members_decay_the_same_weights() -> None:
             with torch.no_grad():
                 for part in decayed:
                     part.fill_(1.0)
-                for part in others:
+                for part in (*others, *flow.buffers()):
                     part.zero_()
         filled = FlowStack(flows)
         assert torch.equal(filled.flat, filled.decayed())

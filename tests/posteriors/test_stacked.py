@@ -11,6 +11,7 @@ from nflows.transforms import PiecewiseRationalQuadraticCouplingTransform
 from problems import linear_gaussian
 
 from posteriors import FlowEnsemble, FlowEnsembleConfig
+from posteriors.flows.linear_start import LinearStart
 from posteriors.flows.nflows_flows import ConditionalFlow, make_flow
 from posteriors.flows.stacked import FlowStack
 from posteriors.flows.stacked_splines import spline, spline_inverse
@@ -21,19 +22,27 @@ from posteriors.flows.training import Diverged, Rows, TrainedMember, train_membe
 def make_members(
     recipe: str, t: int, contexts: list[int], dtype: torch.dtype = torch.float64, hidden: tuple[int, ...] = ()
 ) -> list[ConditionalFlow]:
-    """Members with weights away from their start; ``hidden`` gives each its own width."""
+    """Members with weights and linear starts away from the identity; ``hidden`` gives each its own width."""
     members = []
     for index, n_context in enumerate(contexts):
         width = hidden[index] if hidden else 32
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(index)
             config = FlowEnsembleConfig(recipe=recipe, hidden=width)  # type: ignore[arg-type]
-            flow = make_flow(config, t, n_context).to(dtype)
+            flow = make_flow(config, t, n_context, make_start(t, n_context, index)).to(dtype)
             with torch.no_grad():
                 for parameter in flow.parameters():
                     parameter.add_(0.1 * torch.randn_like(parameter))
         members.append(flow)
     return members
+
+
+def make_start(t: int, k: int, seed: int) -> LinearStart:
+    """A start that changes everything; every other target is compressed."""
+    rng = np.random.default_rng(seed)
+    mixing = np.eye(t) + 0.3 * np.tril(rng.normal(size=(t, t)), -1)
+    reach = np.where(np.arange(t) % 2 == 0, 3.0, 0.0)
+    return LinearStart(0.2 * rng.normal(size=(t, k)), rng.normal(size=t), 0.2 * rng.normal(size=t), reach, mixing)
 
 
 def _make_seeded(config: FlowEnsembleConfig, t: int, k: int, seed: int) -> ConditionalFlow:
