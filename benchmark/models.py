@@ -13,7 +13,7 @@ from benchmark.registry import MODELS
 from benchmark.store import file_sha256
 from benchmark.weights import is_official, read_header
 
-__all__ = ["Checkpoint", "model_facts", "named_checkpoints", "open_checkpoint", "resolved_options"]
+__all__ = ["Checkpoint", "board_name", "model_facts", "named_checkpoints", "open_checkpoint", "resolved_options"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ def resolved_options(
 ) -> dict[str, object]:
     """Keyword arguments of a factory: those of the preset, and over them those of the recipe."""
     return {**presets.get(config.preset, {}), **recipes.get(config.recipe, {})}
+
+
+def board_name(card: ModelCard, weights: Checkpoint | None = None) -> str:
+    """Under which name records and the board know a model: its own, with given weights ``AstroDINO@1a2b3c4d``.
+
+    The eight digits are the first of the file's sha256: a model as it is trained in a run, and the same model with the
+    weights of one file or another, are different models to whoever reads the board.
+    """
+    return f"{card.name}@{weights.sha256[:8]}" if weights else card.name
 
 
 def model_facts(

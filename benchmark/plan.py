@@ -14,7 +14,7 @@ from typing import Any, Literal
 from benchmark.config import N_RESAMPLES, PRESETS, RunConfig
 from benchmark.contracts import SIMULATOR, HeadCard, Labels, ModelCard, Probe, TaskCard
 from benchmark.facts import SurveyFacts
-from benchmark.models import Checkpoint, model_facts, resolved_options
+from benchmark.models import Checkpoint, board_name, model_facts, resolved_options
 from benchmark.registry import METRICS, MODELS
 from benchmark.store import SCHEMA_VERSION, content_key
 
@@ -131,14 +131,15 @@ def plan_models(
     absent: list[NotApplicable] = []
     for card in models:
         lacking = _lacking(card, survey)
+        weights = (checkpoints or {}).get(card.name)
+        name = board_name(card, weights)
         for task in tasks:
             if reason := _absence(card, task, survey, lacking):
-                absent.append(NotApplicable(card.name, card.modality, task.name, task.version, reason))
+                absent.append(NotApplicable(name, card.modality, task.name, task.version, reason))
         if lacking:
             continue
-        weights = (checkpoints or {}).get(card.name)
         facts = model_facts(card, config, (sources or {}).get(card.name), weights)
-        more = {"contamination": weights.contamination} if weights and weights.contamination else None
+        more = {"model": name} | ({"contamination": weights.contamination} if weights and weights.contamination else {})
         embedding = _embedding_cell(builder, card, facts, weights) if card.kind == "encoder" else None
         for probe in card.probes:
             if probe == "reference" and supervised:
@@ -188,7 +189,7 @@ def plan_file(
 
 
 def _embedding_cell(builder: _Builder, card: ModelCard, facts: dict[str, Any], weights: Checkpoint | None) -> Cell:
-    labels = {"model": card.name, "modality": card.modality}
+    labels = {"model": board_name(card, weights), "modality": card.modality}
     settings = {"model": facts, "seed": _ENCODER_SEED}
     size = builder.survey.n_galaxies / 1_000
     if weights:

@@ -48,7 +48,12 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     plugin: Annotated[list[Path] | None, typer.Option(help="A file that registers models or tasks.")] = None,
     checkpoint: Annotated[
-        list[str] | None, typer.Option(metavar="MODEL=FILE", help="Weights a model takes instead of being trained.")
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=FILE",
+            help="Weights a model takes instead of being trained; it then stands on the board as MODEL@ and the first "
+            "eight digits of the file's sha256.",
+        ),
     ] = None,
     n_galaxies: Annotated[int | None, typer.Option(help="Size of a named survey.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the board or the plan as JSON.")] = False,

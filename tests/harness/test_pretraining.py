@@ -21,6 +21,7 @@ from benchmark.artefacts import read_embedding
 from benchmark.cli.main import main
 from benchmark.data import Survey, SurveyInfo, write_survey
 from benchmark.registry import MODELS
+from benchmark.store import file_sha256
 from benchmark.weights import read_header, read_weights, write_weights
 from encoders.training import checkpoint
 from encoders.training.history import History
@@ -77,7 +78,9 @@ def test_a_run_with_weights_trains_nothing_and_scores_as_if_it_had(
 ) -> None:
     assert call(*run_line(tiny, tmp_path / "own"))[0] == 0
     assert call(*run_line(tiny, tmp_path / "given", "trained", "--checkpoint", f"trained={weights}"))[0] == 0
-    assert leaderboard(tmp_path / "given") == leaderboard(tmp_path / "own")  # contamination too: the same galaxies
+    given = leaderboard(tmp_path / "given")
+    assert {row["model"] for row in given} == {f"Trained@{file_sha256(weights)[:8]}"}
+    assert [row | {"model": "Trained"} for row in given] == leaderboard(tmp_path / "own")  # contamination too
     kinds = [record["kind"] for record in load_records(tmp_path / "given", None)]
     assert sorted(kinds) == ["embed", "predict", "score"]
     (record,) = load_records(tmp_path / "given", "embed")
@@ -97,6 +100,30 @@ def test_other_weights_are_other_cells_and_a_file_that_changes_is_noticed(
     assert len(load_records(tmp_path / "out", "embed")) == 2
     (contamination,) = {row["contamination"] for row in leaderboard(tmp_path / "out")}
     assert contamination == "trained on survey elsewhere, which may share galaxies"
+
+
+def test_weights_have_a_place_of_their_own_beside_the_model_and_other_weights(
+    weights: Path, tiny: Survey, tmp_path: Path, call: Call
+) -> None:
+    doubled = tmp_path / "doubled.safetensors"
+    write_weights(
+        doubled, {name: 2 * array for name, array in read_weights(weights).items()}, read_header(weights).facts
+    )
+    names = ["Trained", *(f"Trained@{file_sha256(path)[:8]}" for path in (weights, doubled))]
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    for path in (None, weights, doubled):
+        given = ("--checkpoint", f"Trained={path}") if path else ()
+        code, printed, _ = call(*run_line(tiny, out, "Trained", *given))
+        assert code == 0
+        assert names[(None, weights, doubled).index(path)] in printed
+    rows = leaderboard(out)
+    for name in names:
+        assert len([row for row in rows if row["model"] == name]) == len(rows) / 3
+    assert main(["leaderboard", "--out", str(out), "--format", "table"]) == 0
+    assert main(["report", "--out", str(out), "--html", str(page)]) == 0
+    assert all(f">{name}<" in page.read_text() for name in names)
+    assert {record["model"]["name"] for record in load_records(out, "embed")} == set(names)
+    assert {record["config"]["model"]["name"] for record in load_records(out, "embed")} == {"Trained"}
 
 
 def test_weights_are_built_with_the_options_of_their_file(
