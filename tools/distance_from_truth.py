@@ -7,9 +7,9 @@
         --fields '{"n_couplings": 6, "hidden": 64}'
 
 A line is one fit: the gap is mean log p(truth) - log q(truth), paired over fresh galaxies, with its 95 % interval; C2ST
-is the mean over galaxies that no fit has seen. ``--peer`` adds sbi's NPE (neural spline flow, its defaults), where the
-package sbi is installed; ``--fields`` sets fields of the `posteriors.FlowEnsembleConfig`. Each line is also written as
-JSON with ``--out``.
+is the mean over galaxies that no fit has seen; the couplings are those that the fit's pilots chose, where they were
+open. ``--peer`` adds sbi's NPE (neural spline flow, its defaults), where sbi is installed; ``--fields`` sets
+fields of the `posteriors.FlowEnsembleConfig`. Each line is also written as JSON with ``--out``.
 """
 
 from __future__ import annotations
@@ -37,21 +37,24 @@ FRESH_SEED = 10**6
 
 Density = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Draw = Callable[[np.ndarray, int, int], np.ndarray]
+Fit = tuple[Density, Draw, dict[str, Any]]
 
 
 def fit_ensemble(
     problem: Problem, inputs: np.ndarray, target: np.ndarray, recipe: str, seed: int, options: argparse.Namespace
-) -> tuple[Density, Draw]:
-    """Log density and draws of a flow ensemble; a tenth of the rows chooses epochs."""
+) -> Fit:
+    """Log density, draws and pilots of a flow ensemble; a tenth of the rows chooses epochs."""
     bounds = [problem.support] * problem.n_targets if options.limits and problem.support else None
     config = FlowEnsembleConfig.from_dict({"recipe": recipe, **options.fields})
     flows = FlowEnsemble.fit(inputs, target, config=config, seed=seed, limits=bounds)
-    return flows.log_prob, lambda rows, n_draws, seed: flows.draw(rows, n_draws, seed)
+    facts = {"n_couplings": flows.config.n_couplings, "weight_decay": flows.config.weight_decay}
+    facts["pilots"] = [pilot.to_dict() for pilot in flows.pilots]
+    return flows.log_prob, lambda rows, n_draws, seed: flows.draw(rows, n_draws, seed), facts
 
 
 def fit_peer(
     problem: Problem, inputs: np.ndarray, target: np.ndarray, recipe: str, seed: int, options: argparse.Namespace
-) -> tuple[Density, Draw]:
+) -> Fit:
     """Log density and draws of sbi's NPE with its default training; it is told the prior, and rejects beyond it."""
     from sbi.inference import NPE
     from sbi.utils import BoxUniform
@@ -83,7 +86,7 @@ def fit_peer(
         ]
         return torch.stack(draws, dim=1).numpy()
 
-    return log_prob, draw
+    return log_prob, draw, {}
 
 
 FITS = {"nsf": fit_peer, "maf": fit_peer}
@@ -93,14 +96,14 @@ def measure(problem: Problem, recipe: str, seed: int, options: argparse.Namespac
     """One fit and its distances from the truth."""
     inputs, target = problem.simulate(options.n, np.random.default_rng([seed, 1]))
     began = time.process_time()
-    log_prob, draw = FITS.get(recipe, fit_ensemble)(problem, inputs, target, recipe, seed, options)
+    log_prob, draw, facts = FITS.get(recipe, fit_ensemble)(problem, inputs, target, recipe, seed, options)
     fit_s = time.process_time() - began
     n_fresh = min(options.fresh, SLOW_DENSITY.get(problem.name, options.fresh))
     fresh_inputs, fresh_target = problem.simulate(n_fresh, np.random.default_rng([FRESH_SEED, 2]))
     gap = problem.log_prob(fresh_target, fresh_inputs) - log_prob(fresh_target, fresh_inputs)
     error = 1.96 * gap.std() / np.sqrt(n_fresh)
     found = {"problem": problem.name, "recipe": recipe, "fields": options.fields, "limits": options.limits}
-    found |= {"n": options.n, "seed": seed, "fit_cpu_s": round(fit_s, 1)}
+    found |= {"n": options.n, "seed": seed, "fit_cpu_s": round(fit_s, 1), **facts}
     found |= {"gap": gap.mean(), "gap_low": gap.mean() - error, "gap_high": gap.mean() + error, "n_fresh": n_fresh}
     if options.c2st_draws:
         rows, _ = problem.simulate(options.c2st_galaxies, np.random.default_rng([FRESH_SEED, 3]))
@@ -141,7 +144,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file of JSON lines to add to")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{'problem':17}{'recipe':10}{'seed':>4}{'gap [95 %]':>28}{'C2ST':>8}{'fit':>10}", flush=True)
+    print(
+        f"{'problem':17}{'recipe':10}{'seed':>4}{'gap [95 %]':>28}{'C2ST':>8}{'fit':>10}{'couplings':>11}", flush=True
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sbi's own dependencies
         for found in lines(options):
@@ -153,7 +158,7 @@ def report(found: dict[str, Any], out: Path | None) -> None:
     gap = f"{found['gap']:.4f} [{found['gap_low']:.4f}, {found['gap_high']:.4f}]"
     accuracy = f"{found['c2st']:.3f}" if "c2st" in found else "-"
     head = f"{found['problem']:17}{found['recipe']:10}{found['seed']:4}"
-    print(f"{head}{gap:>28}{accuracy:>8}{found['fit_cpu_s']:8} s", flush=True)
+    print(f"{head}{gap:>28}{accuracy:>8}{found['fit_cpu_s']:8} s{found.get('n_couplings', '-'):>11}", flush=True)
     if out:
         with out.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(found) + "\n")

@@ -5,8 +5,8 @@ decay. From there on a pilot is one member of a candidate on a shortened schedul
 rows. Two small pilots choose the decay. Where the weaker one leads by .02 nats the density is far from a linear
 Gaussian, and a third pilot tries the large size, where that can be of use: two targets or more, which couplings couple,
 and at most 16 columns of context, which are whitened in full (wider contexts were not tried). The large size takes some
-five times the CPU time. Its pilot is cut shorter than a small one, and it is taken if that pilot is still better by
-more than the standard error of the difference. Measured: docs/statistics.md.
+five times the CPU time. Its pilot is cut shorter than a small one, and it is taken if that pilot is still better by .01
+nats and by the standard error of the difference. Measured: docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _LOGGER = logging.getLogger(__name__)
 _MANY_ROWS = 8_000
 _NARROW = 16  # columns of context
 _SHARES: dict[Size, float] = {"small": 1 / 2, "large": 1 / 4}  # of the steps of a fit that its pilot takes
-_LEAD = 0.02  # nats
+_LEAD = 0.02  # nats of the weaker decay over the stronger one
+_GAIN = 0.01  # nats that the large size must gain: what is less is not worth its time
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ class _Trial:
         return math.inf if self.pilot.validation_nll is None else self.pilot.validation_nll
 
     def beats(self, other: _Trial) -> bool:
-        """Whether its NLL is lower by more than the standard error of the paired difference."""
+        """Whether its NLL is lower by what is worth it, and by the standard error of the paired difference."""
         if math.isinf(self.nll) or math.isinf(other.nll):
             return self.nll < other.nll
         gain = self.log_prob - other.log_prob
-        return bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
+        return bool(gain.mean() > max(_GAIN, float(gain.std()) / math.sqrt(len(gain))))
 
 
 def settle(

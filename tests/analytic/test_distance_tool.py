@@ -30,6 +30,7 @@ def test_a_line_of_the_table_is_the_gap_of_that_fit(
     tool.main()
     (found,) = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
     assert f"{found['gap']:.4f} [" in capsys.readouterr().out
+    assert (found["n_couplings"], found["pilots"]) == (3, [])
     problem = PROBLEMS["gaussian1"]
     inputs, target = problem.simulate(150, np.random.default_rng([3, 1]))
     flows = FlowEnsemble.fit(inputs, target, config=FlowEnsembleConfig(recipe="coupling", members=3), seed=3)

@@ -41,13 +41,14 @@ class Pretended:
     """Pilots that are not trained: their NLL by size and decay; each row's differs a little."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **nll: float) -> None:
+        self.spread = 0.5
         self.nll, self.tried = {"small": 1.0, "strong": 1.1, "large": 0.9} | nll, []
         monkeypatch.setattr(pilots, "_try", self)
 
     def __call__(self, config, size, decay, *_):
         name = "strong" if decay == 1.0 else size
         self.tried.append(name)
-        noise = torch.linspace(-1, 1, 100).double() * (0.5 if size == "large" else 0.0)  # a standard error of .029
+        noise = torch.linspace(-1, 1, 100).double() * (self.spread if size == "large" else 0.0)
         candidate = pilots._candidate(config, size, decay)
         return pilots._Trial(candidate, Pilot(size, decay, 1, self.nll[name]), noise - self.nll[name])
 
@@ -85,12 +86,18 @@ def test_the_size_is_the_one_that_validation_rows_prefer(monkeypatch, small: int
     assert (config.n_couplings, config.weight_decay) == (4, 0.1)
 
 
-def test_the_large_size_is_taken_only_for_more_than_a_standard_error(monkeypatch) -> None:
-    for nll, n_couplings in ((0.96, 6), (0.98, 2), (1.2, 2)):  # the standard error is .029
-        Pretended(monkeypatch, large=nll)
-        config, found = settle(FlowEnsembleConfig(), 3, many_zeros(), many_zeros(), 0)
-        assert config.n_couplings == n_couplings
-        assert [pilot.chosen for pilot in found] == [n_couplings == 2, False, n_couplings == 6]
+@pytest.mark.parametrize(
+    ("nll", "spread", "n_couplings"),
+    [(0.96, 0.5, 6), (0.98, 0.5, 2), (1.2, 0.5, 2), (0.985, 0.1, 6), (0.995, 0.0, 2)],
+)
+def test_the_large_size_is_taken_only_for_more_than_the_noise_and_what_is_worth_it(
+    monkeypatch, nll: float, spread: float, n_couplings: int
+) -> None:
+    """A spread of .5 is a standard error of .029, one of .1 of .006; a hundredth of a nat is worth it."""
+    Pretended(monkeypatch, large=nll).spread = spread
+    config, found = settle(FlowEnsembleConfig(), 3, many_zeros(), many_zeros(), 0)
+    assert config.n_couplings == n_couplings
+    assert [pilot.chosen for pilot in found] == [n_couplings == 2, False, n_couplings == 6]
 
 
 @pytest.mark.parametrize(
