@@ -118,7 +118,7 @@ def _rebuild(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> F
     members = []
     for index, sizes in enumerate(description["members"]):
         own = replace(config, n_couplings=sizes["n_couplings"], hidden=sizes["hidden"])
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             flow = make_member(own, len(target["mean"]), sizes["n_context"]).to(getattr(torch, config.dtype))
         prefix = f"{index}."
         flow.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})

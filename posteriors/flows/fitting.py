@@ -77,7 +77,7 @@ def _member_seed(seed: int, index: int, attempt: int) -> int:
 def _seeded_member(
     config: FlowEnsembleConfig, train: Rows, n_context: int, seed: int, start: LinearStart | None
 ) -> Flow:
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
         return make_member(config, train.target.shape[1], n_context, start).to(train.target.device, train.target.dtype)
 

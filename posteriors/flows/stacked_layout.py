@@ -107,7 +107,7 @@ class StackShape:
 def pack(flow: ConditionalFlow, shape: StackShape) -> dict[str, Tensor]:
     """Weights of a flow as parameters of a stack; what a narrower flow does not have is 0."""
     example = next(flow.parameters())
-    packed = {name: torch.zeros(size, dtype=example.dtype) for name, size in shape.sizes().items()}
+    packed = {name: torch.zeros(size, dtype=example.dtype, device="cpu") for name, size in shape.sizes().items()}
     for name, index, values in _places(flow, shape):
         packed[name][index] = values.cpu()
     return packed

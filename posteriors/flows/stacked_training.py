@@ -133,11 +133,11 @@ class _StackTraining:
     def _judge(self, epoch: int, finite: list[bool]) -> None:
         """Validation losses of all members in one pass; the better ones' weights are copied into their flows."""
         size = max(1, _CHUNK // len(self.held))
-        total: Tensor | float = 0.0
+        total = torch.zeros(len(self.held), dtype=torch.float64, device=self.stack.flat.device)
         offered = self.stack.split(self._offered)
         for target, context in zip(self.validation.target.split(size), self.validation.context.split(size)):
-            total = total - self.stack.log_prob(target, context, offered).double().sum(1)
-        for place, nll in enumerate((torch.as_tensor(total) / len(self.validation)).tolist()):
+            total -= self.stack.log_prob(target, context, offered).double().sum(1)
+        for place, nll in enumerate((total / len(self.validation)).tolist()):
             member = self.held[place]
             if member not in self.running:
                 continue

@@ -78,7 +78,7 @@ class Schedule:
 
 def batches(n_rows: int, schedule: Schedule, generator: torch.Generator) -> Iterator[Tensor]:
     """Shuffled rows of an epoch in batches of equal size; the few rows left over wait for the next shuffle."""
-    order = torch.randperm(n_rows, generator=generator)
+    order = torch.randperm(n_rows, generator=generator, device="cpu")
     starts = range(0, n_rows - schedule.batch_size + 1, schedule.batch_size)
     return (order[start : start + schedule.batch_size] for start in islice(starts, schedule.steps_per_epoch))
 
@@ -118,7 +118,8 @@ def train_member(
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     steps = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
     generator = torch.Generator().manual_seed(batch_seed)
-    averaged = AveragedModel(flow, multi_avg_fn=_running_average) if config.average else None
+    device = train.target.device
+    averaged = AveragedModel(flow, device=device, multi_avg_fn=_running_average) if config.average else None
     current = flow if averaged is None else cast("Flow", averaged.module)
     best_epoch, best_nll, best_weights = -1, math.inf, {}
     for epoch in range(schedule.n_epochs):
