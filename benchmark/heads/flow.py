@@ -113,11 +113,12 @@ class FlowHead:
         atomic_write(path, self.ensemble.save)
 
     def facts(self) -> dict[str, object]:
-        """Members that were fitted, how many diverged and were lost, the resolved configuration and its pilots."""
+        """Members fitted and lost because they diverged, weights by validation, the configuration and its pilots."""
         ensemble = self.ensemble
         return {
             "members": len(ensemble.members),
             "n_diverged": ensemble.n_diverged,
+            "stacked_weights": [round(weight, 4) for weight in ensemble.stacked_weights.tolist()],
             "config": ensemble.config.to_dict(),
             "pilots": [pilot.to_dict() for pilot in ensemble.pilots],
         }

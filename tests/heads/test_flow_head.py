@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,13 +12,13 @@ from benchmark.heads.flow import FlowHead
 N = 300
 
 
-def fitted(limits: list[tuple[float | None, float | None]]) -> tuple[FlowHead, np.ndarray, np.ndarray]:
+def fitted(limits: list[tuple[float | None, float | None]], **options: Any) -> tuple[FlowHead, np.ndarray, np.ndarray]:
     """A target that piles up at 0, some of it exactly there, beside one without limits."""
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(N, 3)).astype(np.float32)
     first = np.maximum(0.0, 0.3 * rng.normal(size=N))
     target = np.column_stack([first, inputs[:, 0] + rng.normal(size=N)])
-    head = FlowHead(members=2, epochs=4)
+    head = FlowHead(members=2, epochs=4, **options)
     head.fit(inputs, target, validation=(inputs[:60], target[:60]), limits=limits, seed=0)
     return head, inputs, target
 
@@ -38,6 +40,19 @@ def test_the_density_ends_a_thousandth_of_the_spread_beyond_a_limit() -> None:
         moved = target[:1].copy()
         moved[0, 0] = -below * spread
         assert np.isfinite(head.member_log_prob(moved, inputs[:1])).all() == density
+
+
+def test_the_density_that_draws_come_from_has_equal_weights_unless_others_are_asked_for() -> None:
+    found = {}
+    for weights in ("uniform", "stacked"):
+        head, inputs, target = fitted([(None, None)] * 2, weights=weights)
+        found[weights] = head
+        used = head.stacked_weights if weights == "stacked" else np.full(2, 0.5)
+        mixture = np.log(used @ np.exp(head.member_log_prob(target, inputs)))
+        np.testing.assert_allclose(head.log_prob(target, inputs), mixture, rtol=1e-9)
+        assert head.facts()["stacked_weights"] == pytest.approx(head.stacked_weights, abs=1e-4)
+    np.testing.assert_array_equal(found["uniform"].stacked_weights, found["stacked"].stacked_weights)
+    assert abs(found["stacked"].stacked_weights[0] - 0.5) > 0.01
 
 
 def test_training_targets_beyond_a_limit_are_refused() -> None:
