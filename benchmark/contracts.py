@@ -242,7 +242,9 @@ class TaskCard:
     the survey's ``targets``; or ``votes``, the shares of volunteers' answers, given to ``targets`` as one `Target` for
     each ``<question>_<answer>``; or ``classes``, one `Target` for each ``<target>=<class>``. ``against`` names a model
     of kind ``reference``: the task judges the posteriors of its modality, where it applies, and ``score`` gets its
-    posterior of the same galaxies as ``reference=``.
+    posterior of the same galaxies as ``reference=``. ``comparable`` is ``"module:attribute"`` of a function
+    ``(evidence, ranked=) -> {(metric, target): bound score}``, by which models are compared on the same resamples;
+    empty where they are not.
     """
 
     name: str
@@ -256,6 +258,7 @@ class TaskCard:
     summary: str
     labels: Labels = "targets"
     against: str = ""
+    comparable: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.board.current import current_records
+from benchmark.board.significance import Place, cached_ranks
 from benchmark.contracts import UsageError
 from benchmark.registry import METRICS, TASKS
 from benchmark.store import Store, load_records
@@ -46,6 +47,7 @@ ROW_FIELDS = (
 )
 """The fields of a row, in the order of the CSV; everything before ``metric`` with it is the row's key."""
 
+_RANKS = ("rank_low", "rank_high", "tie_group")
 _KEY = ROW_FIELDS[: ROW_FIELDS.index("metric") + 1]
 
 
@@ -63,7 +65,8 @@ def leaderboard(out: str | Path, *, task: str | None = None, modality: str | Non
         not end well is one row with ``metric``, ``target`` and ``value`` None, its ``status`` and its ``error``.
         Probe seeds are joined: ``value`` and its interval are those of the first seed, ``seed_spread`` is the
         standard deviation over seeds. ``ranked`` tells targets by which models are ordered from labels that are shown
-        beside them. Fields that are not computed are None.
+        beside them. ``rank_low``, ``rank_high`` and ``tie_group`` are those of `benchmark.board.significance`, over all
+        rows of the store, whatever is kept here. Fields that are not computed are None.
 
     Raises
     ------
@@ -73,7 +76,9 @@ def leaderboard(out: str | Path, *, task: str | None = None, modality: str | Non
         If a record cannot be read.
     """
     wanted = TASKS[task].name if task else None
-    every = _rows(current_records(load_records(out), Store(Path(out)).last_run()))
+    store = Store(Path(out))
+    records = current_records(load_records(out), store.last_run())
+    every = _rows(records, cached_ranks(store, records))
     if modality is not None and modality not in {row["modality"] for row in every}:
         known = sorted({str(row["modality"]) for row in every})
         raise UsageError(f"--modality '{modality}': no row has it; there are {', '.join(known)}")
@@ -81,15 +86,15 @@ def leaderboard(out: str | Path, *, task: str | None = None, modality: str | Non
     return sorted(rows, key=_order)
 
 
-def _rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _rows(records: Iterable[Mapping[str, Any]], ranks: Mapping[Place, tuple[int, int, int]]) -> list[dict[str, Any]]:
     by_key: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in sorted(records, key=lambda record: record["seed"] or 0):
-        for row in _record_rows(record):
+        for row in _record_rows(record, ranks):
             by_key.setdefault(tuple(row[name] for name in _KEY), []).append(row)
     return [_join_seeds(rows) for rows in by_key.values()]
 
 
-def _record_rows(record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def _record_rows(record: Mapping[str, Any], ranks: Mapping[Place, tuple[int, int, int]]) -> Iterable[dict[str, Any]]:
     common = dict.fromkeys(ROW_FIELDS) | {
         "survey": record["survey"]["name"],
         "model": record["model"]["name"],
@@ -113,7 +118,11 @@ def _record_rows(record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for score in record["scores"]:
         better = METRICS[score["metric"]].better
         condition = ", ".join(part for part in (common["condition"], score.get("condition")) if part) or None
-        yield common | score | {"condition": condition, "better": better, "ranked": score["target"] in joined}
+        facts: dict[str, Any] = {"condition": condition, "better": better, "ranked": score["target"] in joined}
+        if not score.get("condition"):
+            place = (record["name"], score["metric"], score["target"])
+            facts |= dict(zip(_RANKS, ranks.get(place, (None, None, None)), strict=True))
+        yield common | score | facts
 
 
 def _join_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:

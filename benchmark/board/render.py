@@ -54,7 +54,7 @@ def _markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines + [f"- {note}" for note in board_notes(rows)]).rstrip("\n")
 
 
-_NAMES_WIDTH, _SCORE_WIDTH = 36, 17  # characters of the model, probe and labels columns, and of a score
+_NAMES_WIDTH, _SCORE_WIDTH = 43, 17  # characters of the model, probe, labels and rank columns, and of a score
 
 
 def _table(rows: Sequence[Row], width: int = 160) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.registry import METRICS, TASKS
 
-__all__ = ["BoardTable", "board_notes", "board_tables", "format_number"]
+__all__ = ["BoardTable", "all_tied", "board_notes", "board_tables", "format_number", "rank_text"]
 
 Row = Mapping[str, Any]
 Column = tuple[str, str]  # metric, target
@@ -78,6 +78,24 @@ def format_number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.0e}"
 
 
+def rank_text(row: Row | None) -> str:
+    """The ranks that a score may have, such as ``1-3``; a dash where models were not compared."""
+    if row is None or row["rank_low"] is None:
+        return "-"
+    low, high = row["rank_low"], row["rank_high"]
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def all_tied(rows: Iterable[Row | None]) -> Row | None:
+    """One of several ranked scores of which none differs from any other beyond chance; None where some do."""
+    ranked = [row for row in rows if row is not None and row["rank_low"] is not None]
+    groups = {(row["task"], row["n_labels"], row["condition"]) for row in ranked}
+    if len(ranked) < 2 or len(groups) > 1:
+        return None
+    tied = all((row["rank_low"], row["rank_high"]) == (1, len(ranked)) for row in ranked)
+    return ranked[0] if tied else None
+
+
 def _is_resampled(row: Row) -> bool:
     """Whether a score is against labels drawn anew: the machine-readable formats have it."""
     return "labels=resampled" in str(row["condition"]).split(", ")
@@ -111,14 +129,23 @@ def _table(
         scores.items(),
         key=lambda item: _rank(item[1] if _headline(item[1], task) else whole[beside[item[0]]], task),
     )
-    lines = [[*who, *(_cell(found.get(column)) for column in columns)] for who, found in by_rank]
-    lines.append(["floor", "", "", *(_floor(scores.values(), column) for column in columns)])
+    heads = [_headline(found, task) for _, found in by_rank]
+    has_ranks = any(row is not None and row["rank_low"] is not None for row in heads)
+    names = ["rank"] if has_ranks else []
+    lines = [
+        [*who, *(rank_text(row) for _ in names), *(_cell(found.get(column)) for column in columns)]
+        for (who, found), row in zip(by_rank, heads, strict=True)
+    ]
+    blank = ["", "", *("" for _ in names)]
+    lines.append(["floor", *blank, *(_floor(scores.values(), column) for column in columns)])
     if not ceilings.keys().isdisjoint(columns):
-        lines.append(["label noise", "", "", *(format_number(ceilings.get(column)) for column in columns)])
+        lines.append(["label noise", *blank, *(format_number(ceilings.get(column)) for column in columns)])
     n = sorted({row["n"] for row in rows if (row["metric"], row["target"]) in columns})
     size = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
     title = f"{task} on {survey} ({preset}, {recipe}; test {size}; 95 % intervals)"
-    return BoardTable(title, ["model", "probe", "labels", *map(_column_name, columns)], lines)
+    if head := all_tied(heads):
+        title += f"; no two models can be told apart by {_column_name((head['metric'], head['target']))}"
+    return BoardTable(title, ["model", "probe", "labels", *names, *map(_column_name, columns)], lines)
 
 
 def _column_groups(rows: Sequence[Row], task: str, n_columns: int) -> list[list[Column]]:

@@ -31,7 +31,8 @@ _INTERVALS = {
 _BETTER = {"higher": "higher is better", "lower": "lower is better", "zero": "closest to 0 is best"}
 _ROW_FIELDS = (
     *("survey", "preset", "recipe", "model", "modality", "probe", "n_labels", "task", "target", "condition", "metric"),
-    *("value", "ci_low", "ci_high", "n", "floor", "seed_spread", "status", "error", "contamination"),
+    *("value", "ci_low", "ci_high", "n", "rank_low", "rank_high", "tie_group"),
+    *("floor", "seed_spread", "status", "error", "contamination"),
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.board.tables import all_tied, rank_text
 from benchmark.contracts import MetricCard
 from benchmark.registry import METRICS, TASKS
 from benchmark.report.contents import Part, Row
@@ -66,7 +67,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """One model and probe with its cells, one a column."""
+    """One model and probe with its cells, one a column.
+
+    ``rank`` is what the headline's pairs of models allow, such as ``1-3``, ``tie_group`` its group, from 1.
+    """
 
     model: str
     modality: str
@@ -74,6 +78,9 @@ class Line:
     labels: str
     n: str
     cells: tuple[Cell, ...]
+    rank: str = "-"
+    rank_low: int | None = None
+    tie_group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ class Table:
     ----------
     headline : the column by which the lines are ordered, None if it is absent.
     names_targets : whether the columns have several targets, so that each has to name its own.
+    is_ranked : whether models were compared in the headline.
+    is_noise : whether no two of them can be told apart in it.
     """
 
     task: str
@@ -103,6 +112,8 @@ class Table:
     failures: tuple[Failure, ...]
     headline: int | None
     names_targets: bool
+    is_ranked: bool = False
+    is_noise: bool = False
 
 
 def number(value: float | None) -> str:
@@ -221,14 +232,19 @@ def _table(
     for (model, modality, probe, n_labels), found in scores.items():
         cells = tuple(_cell(found.get(name), limits) for name, limits in zip(chosen, ranges, strict=True))
         labels = "–" if n_labels is None else f"{n_labels:,}"
-        lines.append(Line(model, str(modality or "–"), str(probe or "–"), labels, _span(cells), cells))
+        head = found.get(headline)
+        known = head is not None and head["rank_low"] is not None
+        ranks = (rank_text(head), head["rank_low"], head["tie_group"]) if head is not None and known else ()
+        lines.append(Line(model, str(modality or "–"), str(probe or "–"), labels, _span(cells), cells, *ranks))
     leading = chosen.index(headline) if headline in chosen else None
+    is_ranked = leading is not None and any(line.rank_low is not None for line in lines)
+    is_noise = is_ranked and all_tied(found.get(headline) for found in scores.values()) is not None
     if leading is not None:
         lines.sort(key=lambda line: _best_first(line.cells[leading], columns[leading]))
     several = len({target for _, target in chosen} - {"joint"}) > 1
     ranked = leading is not None or not chosen
     title = f"{task}: {'ranked scores' if ranked else 'further labels, not ranked'}"
-    return Table(task, title, columns, tuple(lines), failures, leading, several)
+    return Table(task, title, columns, tuple(lines), failures, leading, several, is_ranked, is_noise)
 
 
 def _best_first(cell: Cell, column: Column) -> float:

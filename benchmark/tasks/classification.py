@@ -36,7 +36,7 @@ from posteriors.resampling.bootstrap import Interval, shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, DerivedScore, mean_of_scores, mean_over_galaxies
 
-__all__ = ["TASK", "score"]
+__all__ = ["TASK", "comparable", "score"]
 
 _CLASS_METRICS = ("accuracy", "f1_weighted", "balanced_accuracy")
 _METRICS = ("roc_auc", "balanced_accuracy", "accuracy", "f1_weighted", "brier", "brier_excess", "reliability")
@@ -54,6 +54,7 @@ TASK = TaskCard(
     needs="predictions",
     metrics=_METRICS,
     score="benchmark.tasks.classification:score",
+    comparable="benchmark.tasks.classification:comparable",
     targets=every_target,
     reason="has no target with classes",
     # accuracy and weighted F1 reward the most common class, and where classes are unequal it is predicted too often
@@ -137,6 +138,30 @@ def score(
         if who == "model" and name in counts  # not the curves of single classes
     ]
     return scores, {"targets": details}
+
+
+def comparable(evidence: Predictions, *, ranked: tuple[str, ...]) -> dict[tuple[str, str], BoundScore]:
+    """The scores by (metric, target), to be compared with those of other models of the same galaxies."""
+    bound: dict[ScoreKey, BoundScore] = {}
+    judged: list[str] = []
+    for target in dict.fromkeys(map(target_of, evidence.names)):
+        columns = [number for number, name in enumerate(evidence.names) if target_of(name) == target]
+        truth = evidence.truth[:, columns]
+        valid = np.asarray(np.isfinite(truth).all(axis=1), dtype=bool)
+        if valid.sum() >= _MIN_GALAXIES and (truth[valid].sum(axis=0) >= _MIN_IN_CLASS).sum() >= 2:
+            bound |= _scores("model", target, truth, _probabilities(evidence, columns, target), valid)
+            judged.append(target)
+    averaged = [target for target in ranked if target in judged]
+    if len(averaged) > 1:
+        bound |= {("model", metric, "mean"): _mean(bound, "model", metric, averaged) for metric in _METRICS}
+    return {key[1:]: _without_model(score) for key, score in bound.items()}
+
+
+def _without_model(score: BoundScore) -> BoundScore:
+    """The score by keys of metric and target alone."""
+    if not isinstance(score, DerivedScore):
+        return score
+    return replace(score, of=tuple(key[1:] for key in score.of if isinstance(key, tuple)))
 
 
 def _scores(

@@ -25,7 +25,7 @@ from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores.classification import bind_classes
 from posteriors.scores.resampling import BoundScore, mean_of_scores
 
-__all__ = ["TASK", "noise_ceiling", "score"]
+__all__ = ["TASK", "comparable", "noise_ceiling", "score"]
 
 _METRICS = ("accuracy", "f1_weighted", "balanced_accuracy")
 _MORE_THAN_VOLUNTEERS = 34
@@ -39,6 +39,7 @@ TASK = TaskCard(
     needs="predictions",
     metrics=_METRICS,
     score="benchmark.tasks.morphology:score",
+    comparable="benchmark.tasks.morphology:comparable",
     targets=every_target,
     reason="has no votes of volunteers",
     # accuracy and weighted F1 reward the most common answer: a constant predictor can stand above a model that sees
@@ -108,6 +109,27 @@ def score(
         if who == "model"
     ]
     return scores, {"questions": details}
+
+
+def comparable(evidence: Predictions, *, ranked: tuple[str, ...]) -> dict[tuple[str, str], BoundScore]:
+    """The scores by (metric, question), to be compared with those of other models of the same galaxies."""
+    bound: dict[tuple[str, str], BoundScore] = {}
+    enough_volunteers = n_volunteers(evidence.asked) > _MORE_THAN_VOLUNTEERS
+    judged = []
+    for question, columns in _columns(evidence).items():
+        share = evidence.truth[:, columns]
+        valid = enough_volunteers & np.isfinite(share).all(axis=1) & bool(columns)
+        if valid.sum() < _MIN_GALAXIES or len(columns) < 2:
+            continue
+        judged.append(question)
+        classes = _classes(share), np.argmax(evidence.prediction[:, columns], axis=1)
+        bound |= {(metric, question): bind_classes(metric, *classes, valid, len(columns)) for metric in _METRICS}
+    averaged = [question for question in ranked if question in judged]
+    if len(averaged) > 1:
+        bound |= {
+            (metric, "mean"): mean_of_scores([(metric, question) for question in averaged]) for metric in _METRICS
+        }
+    return bound
 
 
 def noise_ceiling(share: NDArray[np.float64], asked: NDArray[np.int64], *, seed: int) -> float:

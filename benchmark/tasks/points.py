@@ -13,7 +13,7 @@ from benchmark.tasks.floor import constant_prediction
 from posteriors.resampling.bootstrap import Interval, shared_intervals
 from posteriors.scores.resampling import POINT_SCORES, BoundScore, mean_of_scores
 
-__all__ = ["CEILING", "RESAMPLED", "known_errors", "point_scores"]
+__all__ = ["CEILING", "RESAMPLED", "comparable_points", "known_errors", "point_scores"]
 
 ScoreKey = tuple[str, str, str]  # whose, metric, target
 
@@ -72,6 +72,22 @@ def point_scores(
         for floor in [found.get(("floor", metric, name))]
         if who == "model"
     ] + _resampled_scores(evidence, found, averaged)
+
+
+def comparable_points(
+    evidence: Predictions, metrics: Sequence[str], averaged: Sequence[str]
+) -> dict[tuple[str, str], BoundScore]:
+    """The scores of one model by (metric, target), bound to its galaxies; arguments as `point_scores`."""
+    valid = np.isfinite(evidence.truth)
+    bound: dict[tuple[str, str], BoundScore] = {
+        (metric, name): POINT_SCORES[metric].bind(evidence.truth[:, i], evidence.prediction[:, i], valid[:, i])
+        for i, name in enumerate(evidence.names)
+        if valid[:, i].sum() >= _MIN_GALAXIES
+        for metric in metrics
+    }
+    if len(averaged) > 1 and all(("r2", name) in bound for name in averaged):
+        bound["r2", "mean"] = mean_of_scores([("r2", name) for name in averaged])
+    return bound
 
 
 def known_errors(evidence: Predictions) -> NDArray[np.bool_]:

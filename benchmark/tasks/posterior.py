@@ -23,7 +23,7 @@ from posteriors.resampling.bootstrap import shared_intervals
 from posteriors.scores import density
 from posteriors.scores.resampling import BoundScore, mean_of_scores, mean_over_galaxies
 
-__all__ = ["TASK", "score"]
+__all__ = ["TASK", "comparable", "score"]
 
 ScoreKey = tuple[str, str, str]  # "model", "recalibrated", "floor" or "resampled"; metric; target
 GalaxyScores = dict[tuple[str, str], NDArray[np.float64]]  # (n,) by metric and target
@@ -55,6 +55,7 @@ TASK = TaskCard(
         "nll_ceiling",
     ),
     score="benchmark.tasks.posterior:score",
+    comparable="benchmark.tasks.posterior:comparable",
     targets=joint_targets,
     reason="has no default targets",
     headline=("nll_mixture", "joint"),
@@ -128,6 +129,19 @@ def _details(evidence: Posterior, per_galaxy: GalaxyScores, spread: NDArray[np.f
     shown = per_galaxy if evidence.cde_loss is None else per_galaxy | {("cde_loss", "joint"): evidence.cde_loss}
     binned = scores_in_bins(evidence, shown, spread)
     return details if binned is None else details | {"scores_in_bins": binned}
+
+
+def comparable(evidence: Posterior, *, ranked: tuple[str, ...]) -> dict[tuple[str, str], BoundScore]:
+    """Scores of the density by (metric, target); those of draws would need the draws of every model at once."""
+    if evidence.member_log_prob is None or evidence.log_jacobian is None:
+        return {}
+    member = evidence.member_log_prob
+    values = {
+        "nll_mixture": density.nll_mixture(member),
+        "nll_member_mean": density.nll_member_mean(member),
+        "nll_per_dim": density.nll_per_dim(member + evidence.log_jacobian, len(evidence.names)),
+    }
+    return {(metric, "joint"): mean_over_galaxies(column) for metric, column in values.items()}
 
 
 def _against_resampled(evidence: Posterior) -> tuple[dict[ScoreKey, BoundScore], int]:

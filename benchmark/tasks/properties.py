@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from benchmark.artefacts import Predictions
 from benchmark.contracts import Score, TaskCard
 from benchmark.tasks.eligible import every_target
-from benchmark.tasks.points import CEILING, point_scores
+from benchmark.tasks.points import CEILING, comparable_points, point_scores
+from posteriors.scores.resampling import BoundScore
 
-__all__ = ["TASK", "score"]
+__all__ = ["TASK", "comparable", "score"]
 
 _METRICS = ("r2", "rmse")
 
@@ -23,6 +24,7 @@ TASK = TaskCard(
     needs="predictions",
     metrics=(*_METRICS, CEILING),
     score="benchmark.tasks.properties:score",
+    comparable="benchmark.tasks.properties:comparable",
     targets=every_target,
     reason="has no numeric target",
     headline=("r2", "mean"),
@@ -35,3 +37,8 @@ def score(
 ) -> tuple[list[Score], dict[str, Any]]:
     """Scores of (n, t) predictions, per target on the galaxies that have it, and the mean R2 over ``ranked``."""
     return point_scores(evidence, training, _METRICS, ranked, seed=seed, n_resamples=n_resamples), {}
+
+
+def comparable(evidence: Predictions, *, ranked: tuple[str, ...]) -> dict[tuple[str, str], BoundScore]:
+    """The scores by (metric, target), to be compared with those of other models of the same galaxies."""
+    return comparable_points(evidence, _METRICS, ranked)

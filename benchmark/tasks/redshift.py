@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from benchmark.artefacts import Predictions
 from benchmark.contracts import Score, Target, TaskCard
-from benchmark.tasks.points import CEILING, point_scores
+from benchmark.tasks.points import CEILING, comparable_points, point_scores
+from posteriors.scores.resampling import BoundScore
 
-__all__ = ["TASK", "score"]
+__all__ = ["TASK", "comparable", "score"]
 
 _METRICS = ("r2", "sigma_nmad", "bias", "outlier_fraction")
 
@@ -26,6 +27,7 @@ TASK = TaskCard(
     needs="predictions",
     metrics=(*_METRICS, CEILING),
     score="benchmark.tasks.redshift:score",
+    comparable="benchmark.tasks.redshift:comparable",
     targets=_targets,
     reason="has no redshift target 'z'",
     headline=("r2", "z"),
@@ -38,3 +40,8 @@ def score(
 ) -> tuple[list[Score], dict[str, Any]]:
     """Redshift scores of (n, 1) predictions; ``training`` (m, 1) holds the training redshifts, for the floor."""
     return point_scores(evidence, training, _METRICS, (), seed=seed, n_resamples=n_resamples), {}
+
+
+def comparable(evidence: Predictions, *, ranked: tuple[str, ...]) -> dict[tuple[str, str], BoundScore]:
+    """The scores by (metric, target), to be compared with those of other models of the same galaxies."""
+    return comparable_points(evidence, _METRICS, ())
