@@ -71,15 +71,22 @@ def image_centres(
     -----
     The relative error of float16, 5e-4, is far below a pixel's noise. Values beyond 65,504 are cut.
     """
-    require_images(inputs, reader)
+    n_bands, height, width = require_images(inputs, reader)
+    chosen = slice(None) if bands is None or bands == tuple(range(n_bands)) else list(bands)
+    of_rows, of_columns = (_binned_to(length, factor, side) for length in (height, width))
 
     def prepare(images: NDArray[np.float32], rows: NDArray[np.int64]) -> Tensor:
         require_finite(images, rows, reader)
-        shown = images if bands is None else images[:, bands]
-        centre = centre_crop(binned(shown, factor), side)
+        centre = centre_crop(binned(images[:, chosen, of_rows, of_columns], factor), side)
         return torch.from_numpy(np.clip(centre, -_MOST, _MOST).astype(np.float16))
 
     return prepare
+
+
+def _binned_to(length: int, factor: int, side: int) -> slice:
+    """The pixels of an axis that become the ``side`` central ones of its ``length // factor`` bins."""
+    first = max(0, length // factor - side) // 2
+    return slice(first * factor, (first + side) * factor)
 
 
 @dataclass(frozen=True)

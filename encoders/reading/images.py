@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["ImageFacts", "ImageStack", "binned", "centre_crop", "image_batches", "require_finite", "require_images"]
 
 Pixels = NDArray[np.float32]
+_PAIRWISE = 8  # terms from which on numpy sums in another order
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,18 @@ def binned(images: Pixels, factor: int) -> Pixels:
     """
     height, width = (side // factor for side in images.shape[-2:])
     cut = images[..., : height * factor, : width * factor]
-    return cut.reshape(*images.shape[:-2], height, factor, width, factor).mean(axis=(-3, -1), dtype=np.float32)
+    if factor >= _PAIRWISE:
+        return cut.reshape(*images.shape[:-2], height, factor, width, factor).mean(axis=(-3, -1), dtype=np.float32)
+    rows = (_sum([cut[..., row::factor, column::factor] for column in range(factor)]) for row in range(factor))
+    return _sum(list(rows)) / np.float32(factor**2)
+
+
+def _sum(terms: list[Pixels]) -> Pixels:
+    """Sum in the order of the terms: that of numpy's mean over short axes, which takes 4 times as long."""
+    total = terms[0].astype(np.float32)
+    for term in terms[1:]:
+        total += term
+    return total
 
 
 def centre_crop(images: Pixels, size: int) -> Pixels:

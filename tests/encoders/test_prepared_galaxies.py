@@ -100,6 +100,28 @@ def test_rows_are_kept_where_they_fit_and_prepared_anew_where_not_with_the_same_
     assert kept(np.empty(0, dtype=np.int64)).shape == (0, 3, 20, 20)
 
 
+@pytest.mark.parametrize("factor", range(1, 10))
+def test_binned_images_are_those_of_numpys_mean_in_every_digit(factor: int) -> None:
+    pixels = RNG(3).normal(size=(5, 3, 40, 47)).astype(np.float32)
+    height, width = 40 // factor, 47 // factor
+    blocks = pixels[..., : height * factor, : width * factor].reshape(5, 3, height, factor, width, factor)
+    expected = blocks.mean(axis=(-3, -1), dtype=np.float32)
+    assert binned(pixels, factor).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("bands", [None, (0, 1, 2), (2, 0), (1, 2)])
+@pytest.mark.parametrize(("factor", "side"), [(1, 31), (2, 20), (3, 13), (3, 17), (4, 40)])
+def test_only_what_is_looked_at_is_binned_with_the_same_numbers(
+    factor: int, side: int, bands: tuple[int, ...] | None
+) -> None:
+    pixels = RNG(3).normal(size=(5, 3, 41, 47)).astype(np.float32)
+    stack = Galaxies(pixels)
+    shown = pixels if bands is None else pixels[:, list(bands)]
+    expected = centre_crop(binned(shown, factor), side).astype(np.float16)
+    found = image_centres(stack, factor, side, "AstroDINO", bands)(pixels, np.arange(5))
+    assert found.numpy().tobytes() == expected.tobytes()
+
+
 def test_exactly_as_much_as_fits_is_kept() -> None:
     stack = images(40)
     read = reader(stack, keep=True, max_bytes=40 * 3 * 400 * 2)
