@@ -18,7 +18,6 @@ from encoders.row_order import content_keys
 __all__ = ["Sky", "facts_of", "image_centres", "shown_bands", "survey_images"]
 
 _MOST = float(np.finfo(np.float16).max)
-_READ_ROWS = 256
 
 
 def facts_of(inputs: ImageStack) -> ImageFacts:
@@ -107,8 +106,7 @@ def survey_images(read: PreparedGalaxies, show: Callable[[Tensor], Tensor]) -> t
     sums = squares = torch.zeros((), dtype=torch.float64)
     n_pixels = 0
     scatter, keys = [], []
-    for start in range(0, len(read), _READ_ROWS):
-        images = read(np.arange(start, min(start + _READ_ROWS, len(read))))
+    for images in read.consecutive():
         keys.append(content_keys(images.flatten(1).numpy(), 0))
         shown = show(images).double()
         sums = sums + shown.sum((0, 2, 3))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.reading.prepared_galaxies import Galaxies, Prepare
+from encoders.reading.prepared_galaxies import Galaxies, Prepare, PreparedGalaxies
 from encoders.reading.spectra import LogBins, PixelBins, flux_and_ivar, wavelengths
 from encoders.row_order import content_keys
 from encoders.specformer.network import SpecFormer
@@ -24,8 +24,6 @@ from encoders.training.self_supervised import SelfSupervisedEncoder
 from encoders.training.train import Watcher
 
 __all__ = ["SpecFormerEncoder"]
-
-_READ_ROWS = 256
 
 
 class SpecFormerEncoder(SelfSupervisedEncoder):
@@ -259,9 +257,9 @@ class SpecFormerEncoder(SelfSupervisedEncoder):
 
     def _training_reader(self, inputs: Galaxies) -> Reader:
         """A reader for which the order of the rows is made from their content."""
-        read, rows = super()._training_reader(inputs), np.arange(len(inputs), dtype=np.int64)
-        parts = np.array_split(rows, -(-len(rows) // _READ_ROWS))
-        order = np.argsort(np.concatenate([content_keys(read(part).numpy(), 0) for part in parts]), kind="stable")
+        read = PreparedGalaxies(inputs, self._prepare(inputs), keep=True)
+        keys = [content_keys(spectra.numpy(), 0) for spectra in read.consecutive()]
+        order = np.argsort(np.concatenate(keys), kind="stable")
         return lambda rows: read(order[rows])
 
     def _embed(self, batch: Tensor) -> Tensor:
