@@ -193,15 +193,15 @@ class Posterior:
         return path
 
     @classmethod
-    def read(cls, path: Path) -> Posterior:
-        """The inverse of `write`."""
+    def read(cls, path: Path, *, with_draws: bool = True) -> Posterior:
+        """The inverse of `write`; without draws, nearly all of the file, there are none of them: (0, n, t)."""
         with np.load(path, allow_pickle=False) as arrays:
-            known = "member_log_prob" in arrays
+            known, truth = "member_log_prob" in arrays, arrays["truth"]
             return cls(
                 arrays["target_id"],
                 [str(name) for name in arrays["targets"]],
-                arrays["truth"],
-                arrays["draws"].transpose(1, 0, 2),
+                truth,
+                arrays["draws"].transpose(1, 0, 2) if with_draws else np.zeros((0, *truth.shape), np.float32),
                 arrays["member_log_prob"] if known else None,
                 float(arrays["log_jacobian"]) if known else None,
                 magnitude=arrays.get("magnitude"),

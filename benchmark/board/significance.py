@@ -16,8 +16,8 @@ from benchmark.contracts import GalaxybenchError
 from benchmark.registry import METRICS, TASKS, resolve
 from benchmark.store import Store, atomic_write, content_key
 from posteriors.resampling.ranking import Comparison, compare, join, rank_models
-from posteriors.resampling.replicates import shared_replicates
-from posteriors.scores.resampling import BoundScore
+from posteriors.resampling.replicates import galaxy_weights, shared_replicates
+from posteriors.scores.resampling import BoundMoment, BoundOrder, BoundScore, DerivedScore
 
 __all__ = ["Place", "cached_ranks", "model_ranks"]
 
@@ -28,6 +28,7 @@ Ids = NDArray[np.int64]
 
 _N_RESAMPLES = 1000  # their standard deviation is known to 2.2 %
 _CACHE, _VERSION = "ranks.json", 1  # raise it whenever ranks of the same records may move
+_MOST_VALUES = 10_000_000  # statistics of models and galaxies at once, 80 MB
 _MIN_SHARED = 20  # galaxies: with fewer in common two models are not compared
 
 
@@ -117,7 +118,7 @@ def _judged(store: Store, record: Record, outputs: dict[str, Predictions | Poste
     if name not in outputs:
         try:
             path = store.checked_artefact(name)
-            outputs[name] = Posterior.read(path) if path.suffix == ".npz" else Predictions.read(path)
+            outputs[name] = Posterior.read(path, with_draws=False) if path.suffix == ".npz" else Predictions.read(path)
         except (GalaxybenchError, OSError, ValueError, KeyError, IndexError):
             outputs[name] = None
     found = outputs[name]
@@ -159,29 +160,65 @@ def _compared(
     judged: Sequence[_Judged], members: Sequence[int], ids: Ids
 ) -> dict[Key, tuple[NDArray[np.int64], Comparison]]:
     """Every column's comparison of some models on these galaxies, which all of them have."""
-    values: dict[Key, dict[int, float]] = {}
-    replicates: dict[Key, dict[int, NDArray[np.float64]]] = {}
+    columns: dict[Key, dict[int, BoundScore]] = {}
     for n in members:
         record = judged[n].record
         comparable = resolve(TASKS[record["task"]["name"]].comparable)
         ranked = tuple(record["config"].get("ranked", ()))
         try:
             bound: dict[Key, BoundScore] = comparable(_at(judged[n].evidence, ids), ranked=ranked)
-            seed = int(record["config"].get("bootstrap_seed", 0))
-            value, resampled = shared_replicates(bound, n=len(ids), n_resamples=_N_RESAMPLES, seed=seed)
-        except (GalaxybenchError, ValueError):  # not a score on these galaxies
+        except (GalaxybenchError, ValueError):  # no score on these galaxies
             continue
-        for key in bound:
-            if np.isfinite(value[key]):
-                values.setdefault(key, {})[n] = value[key]
-                replicates.setdefault(key, {})[n] = resampled[key]
+        for key, score in bound.items():
+            columns.setdefault(key, {})[n] = score
+    seed = int(judged[members[0]].record["config"].get("bootstrap_seed", 0)) if members else 0
+    values: dict[Key, dict[int, float]] = {}
+    replicates: dict[Key, dict[int, NDArray[np.float64]]] = {}
+    for key, scores in columns.items():
+        plain = {n: score for n, score in scores.items() if not isinstance(score, DerivedScore)}
+        values[key], replicates[key] = _replicates(plain, len(ids), seed)
+    for key, scores in columns.items():
+        for n, score in scores.items():
+            if isinstance(score, DerivedScore) and all(n in values[part] for part in score.of):  # type: ignore[index]
+                parts = [(values[part][n], replicates[part][n]) for part in score.of]  # type: ignore[index]
+                values[key][n] = float(score.combine(np.array([[value] for value, _ in parts]))[0])
+                replicates[key][n] = score.combine(np.stack([resampled for _, resampled in parts]))
     found = {}
     for key, of in values.items():
-        numbers = np.array(list(of), dtype=np.int64)
-        cost = _cost(key[0], np.array(list(of.values())))
-        costs = _cost(key[0], np.stack([replicates[key][n] for n in of]))
-        found[key] = numbers, compare(cost, costs)
+        if numbers := [n for n, value in of.items() if np.isfinite(value)]:
+            cost = _cost(key[0], np.array([of[n] for n in numbers]))
+            costs = _cost(key[0], np.stack([replicates[key][n] for n in numbers]))
+            found[key] = np.array(numbers, dtype=np.int64), compare(cost, costs)
     return found
+
+
+def _replicates(
+    scores: Mapping[int, BoundScore], n: int, seed: int
+) -> tuple[dict[int, float], dict[int, NDArray[np.float64]]]:
+    """Values and replicates of one score of several models.
+
+    Sums are formed here, in double precision: many of them at once would otherwise import torch, which takes longer.
+    """
+    values: dict[int, float] = {}
+    replicates: dict[int, NDArray[np.float64]] = {}
+    moments = {m: score for m, score in scores.items() if isinstance(score, BoundMoment) and score.valid.sum() > 1}
+    width = max((score.statistics.shape[1] + 1 for score in moments.values()), default=1)
+    at_once = max(1, _MOST_VALUES // (n * width))
+    for first in range(0, len(moments), at_once):
+        part = list(moments.items())[first : first + at_once]
+        columns = [np.column_stack([score.statistics, score.valid]) for _, score in part]
+        table = np.hstack(columns)
+        resampled = [chunk.astype(np.float64) @ table for _, chunk in galaxy_weights(n, _N_RESAMPLES, seed)]
+        sums = np.concatenate([table.sum(axis=0)[None], *resampled])
+        ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+        for (m, moment), own in zip(part, np.split(sums, ends, axis=1), strict=True):
+            combined = moment.combine(own[:, :-1], own[:, -1])
+            values[m], replicates[m] = float(combined[0]), combined[1:]
+    for m, score in scores.items():
+        if isinstance(score, BoundOrder) and score.valid.sum() > 1:
+            value, found = shared_replicates({m: score}, n=n, n_resamples=_N_RESAMPLES, seed=seed)
+            values[m], replicates[m] = value[m], found[m]
+    return values, replicates
 
 
 def _cost(metric: str, score: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -107,7 +107,7 @@ def _bound(record: Record, place: int, metric: str, store: Store) -> tuple[bytes
     path = store.checked_artefact(record["needs"][0])
     named = dict.fromkeys(str(score["target"]) for score in record["scores"] if score["metric"] == metric)
     if metric == _NLL_CEILING:
-        posterior = Posterior.read(path)
+        posterior = Posterior.read(path, with_draws=False)
         return posterior.target_id.tobytes(), _density(posterior, place)
     evidence = Predictions.read(path)
     return evidence.target_id.tobytes(), _points(evidence, place, list(named), record["config"].get("ranked", ()))
