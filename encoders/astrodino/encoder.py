@@ -15,7 +15,7 @@ from encoders.augment import STEIN_NOISE, STEIN_PSF, Augmentation, LogNormal
 from encoders.reading.image_reader import Sky, facts_of, image_centres, shown_bands, survey_images
 from encoders.reading.images import ImageFacts, ImageStack, require_images
 from encoders.reading.prepared_galaxies import Prepare, PreparedGalaxies
-from encoders.reading.stretch import NORMS, ImageNorm, asinh_rgb
+from encoders.reading.stretch import NORMS, ImageNorm
 from encoders.training.schedules import cosine, linear_ramp
 from encoders.training.self_supervised import SelfSupervisedEncoder
 from encoders.training.train import Reader
@@ -127,7 +127,7 @@ class AstroDINOEncoder(SelfSupervisedEncoder):
         patch_lr_scale: float = 1.0,
         aug_p: Literal["paper", "code"] = "paper",
         noise_fits: Literal["survey", "legacy"] = "survey",
-        image_norm: Literal["rgb", "rgb_zscore", "zscore", "asinh"] = "rgb",
+        image_norm: Literal["rgb", "rgb_zscore", "zscore", "asinh", "colours"] = "rgb",
         rotate: bool = False,
         local_contains_centre: bool = False,
         warmup: float = 0.1,
@@ -259,7 +259,7 @@ class AstroDINOEncoder(SelfSupervisedEncoder):
                 local_contains_centre=self.local_contains_centre,
                 rotate=self.rotate,
             ),
-            ImageNorm(self.image_norm, scales, mean=sky.mean, std=sky.std, noise=sky.noise),
+            self._norm(scales, sky),
             self._losses,
             teacher_temperature=self._temperature,
             teacher_momentum=self._momentum,
@@ -267,14 +267,19 @@ class AstroDINOEncoder(SelfSupervisedEncoder):
 
     def _survey(self, inputs: ImageStack, n_bands: int, scales: tuple[float, ...] | None) -> Sky:
         """What the sky of the images is like, where that is needed; images of a training are put into their order."""
+        blank = Sky((0.0,) * n_bands, (1.0,) * n_bands, (1.0,) * n_bands)
         if self._loaded or not (self.training.n_steps or self.image_norm != "rgb"):
-            return Sky((0.0,) * n_bands, (1.0,) * n_bands, (1.0,) * n_bands)
+            return blank
         read = PreparedGalaxies(inputs, self._prepare(inputs), keep=bool(self.training.n_steps))
-        stretched = self.image_norm == "rgb_zscore" and scales is not None
-        sky, order = survey_images(read, lambda flux: asinh_rgb(flux, scales) if stretched and scales else flux)
+        sky, order = survey_images(read, self._norm(scales, blank).stretched)
+        if self.image_norm == "colours":  # whose stretch needs the noise that was measured just now
+            sky, _ = survey_images(read, self._norm(scales, sky).stretched)
         if self.training.n_steps:
             self._ready = lambda rows: read(order[rows])
         return sky
+
+    def _norm(self, scales: tuple[float, ...] | None, sky: Sky) -> ImageNorm:
+        return ImageNorm(self.image_norm, scales, mean=sky.mean, std=sky.std, noise=sky.noise)
 
     def _conditions(
         self, facts: ImageFacts, bands: tuple[int, ...] | None, factor: int, sky: Sky

@@ -90,7 +90,7 @@ def _binned_to(length: int, factor: int, side: int) -> slice:
 
 @dataclass(frozen=True)
 class Sky:
-    """Of each band: mean and standard deviation of all pixels, as shown, and the noise of empty sky, in flux."""
+    """Mean and standard deviation of all pixels of each channel, as shown; of each band the noise of empty sky."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

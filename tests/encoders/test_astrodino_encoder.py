@@ -245,7 +245,7 @@ def test_the_sky_is_measured_and_the_order_comes_from_content() -> None:
         {"temperature_ramp": 1.0}, {"teacher_momentum": 0.5}, {"layer_decay": 0.5}, {"patch_lr_scale": 0.1},
         {"n_prototypes": 32}, {"head_hidden": 16}, {"head_bottleneck": 6}, {"layer_scale": 0.5}, {"depth": 1},
         {"n_heads": 2}, {"global_crop": 12}, {"local_crop": 6}, {"patch_size": 3}, {"field_side": 20},
-        {"image_side": 48},
+        {"image_side": 48}, {"image_norm": "colours"},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
