@@ -319,6 +319,20 @@ def test_images_with_dead_pixels_and_spectra_are_not_looked_at_twice_either(data
     assert counted(data) == (whole, N - 2 - ROWS_A_BLOCK, N - 2)
 
 
+def test_the_noise_of_images_is_not_measured_twice(data: Path) -> None:
+    spec = CUBES.replace('"g", "r", "z"', '"g", "r", "i"')  # bands without a stretch of their own
+    (data / "spec.toml").write_text(spec[: spec.index("spectra")])
+    whole, n_images, _ = counted(data)
+    n_measured = n_images - 2 * N
+    assert n_measured >= 64
+    stretch = load_survey(data.parent / "out").info.image_stretch
+    assert len(stretch) == 3
+    shutil.rmtree(data.parent / "out")
+    interrupt(data)
+    assert counted(data) == (whole, N - ROWS_A_BLOCK, 0)
+    assert load_survey(data.parent / "out").info.image_stretch == stretch
+
+
 def test_a_picture_that_was_mended_meanwhile_is_looked_at_again(pictures: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Opened(N_PICTURES + 10).import_(pictures)

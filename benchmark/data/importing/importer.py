@@ -237,7 +237,7 @@ def _prepare(spec: ImportSpec, data_dir: str | Path | None, verdicts: Verdicts) 
     if spectra is not None:
         table = spectra.check(table, dropped, verdicts)
     draws = draw_sources(spec, parts, table)
-    stretch = images.stretch(table) if images is not None else ()
+    stretch = images.stretch(table, verdicts) if images is not None else ()
     drawn = draws.targets if draws is not None else ()
     info = replace(_info(spec, images, spectra, split_rule), image_stretch=stretch, label_draws=drawn)
     reports = tuple(_report(source.path, part) for source, part in zip(spec.sources, parts, strict=True))

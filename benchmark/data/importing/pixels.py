@@ -100,7 +100,7 @@ class Images:
         """Of the stored pixels."""
         return next(iter(self.sources.values())).dtype
 
-    def stretch(self, table: pd.DataFrame) -> tuple[float, ...]:
+    def stretch(self, table: pd.DataFrame, verdicts: Verdicts) -> tuple[float, ...]:
         """Return the scale of each band in the colour stretch; empty for pictures, and for g, r, z with their own.
 
         A band's noise comes to the softening of the stretch, .03: 1.4826 times the median of |pixel - median|, median
@@ -108,16 +108,21 @@ class Images:
         """
         if self.unit != "nanomaggy" or self.bands == ("g", "r", "z"):
             return ()
-        found = [(number, row) for _, number, row in file_order(table, IMAGE_SOURCE, IMAGE_ROW)]
+        found = list(file_order(table, IMAGE_SOURCE, IMAGE_ROW))
         noise = []
-        for number, row in found[:: max(1, len(found) // N_STRETCH)]:
-            flat = self.sources[number].read(row)[0].reshape(len(self.bands), -1).astype(np.float64)
-            noise.append(1.4826 * np.median(np.abs(flat - np.median(flat, axis=1, keepdims=True)), axis=1))
+        for galaxy, number, row in found[:: max(1, len(found) // N_STRETCH)]:
+            state = self.sources[number].state(row)
+            noise.append(verdicts.of("noise", galaxy, state, partial(self._measure, number, row)).noise)
         typical = np.median(noise, axis=0)
         if not (typical > 0).all():
             band = self.bands[int(np.argmin(typical))]
             raise GalaxybenchError(f"images in {band} are empty: leave the band out by use = [...]")
         return tuple(float(f"{STRETCH_M / value:.3g}") for value in typical)
+
+    def _measure(self, number: int, row: int) -> Verdict:
+        flat = self.sources[number].read(row)[0].reshape(len(self.bands), -1).astype(np.float64)
+        noise = 1.4826 * np.median(np.abs(flat - np.median(flat, axis=1, keepdims=True)), axis=1)
+        return Verdict(noise=tuple(noise.tolist()))
 
     def writer(
         self,

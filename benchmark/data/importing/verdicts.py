@@ -28,11 +28,13 @@ class Verdict:
     reason : why it cannot be used.
     shape : (bands, height, width) as it will be stored; None of spectra, and of what cannot be used.
     dead : largest share of dead pixels of a band.
+    noise : of each band, where it was measured.
     """
 
     reason: str | None = None
     shape: tuple[int, int, int] | None = None
     dead: float = 0.0
+    noise: tuple[float, ...] = ()
 
 
 class Verdicts:
@@ -80,11 +82,11 @@ class Verdicts:
         whole = 0
         for line in self._stream.read().split("\n")[:-1]:  # what has no end of line was cut off
             try:
-                what, galaxy, state, reason, shape, dead = json.loads(line)
+                what, galaxy, state, reason, shape, dead, noise = json.loads(line)
             except ValueError:
                 break
             whole += len(line.encode()) + 1
-            verdict = Verdict(reason, None if shape is None else tuple(shape), dead)
+            verdict = Verdict(reason, None if shape is None else tuple(shape), dead, tuple(noise))
             self._found[what, galaxy] = (None if state is None else tuple(state), verdict)
         self._stream.truncate(whole)
 
@@ -93,7 +95,7 @@ class Verdicts:
 
         Parameters
         ----------
-        what : ``images``, or ``spectra on`` a grid.
+        what : ``images``, ``noise`` of images, or ``spectra on`` a grid.
         galaxy : its ``target_id``.
         state : `file_state` of the galaxy's own file, which must be as it was; None for arrays, whose files are part
             of the key.
@@ -104,7 +106,7 @@ class Verdicts:
             return verdict
         verdict = look()
         if self._stream is not None:
-            line: list[Any] = [what, galaxy, state, verdict.reason, verdict.shape, verdict.dead]
+            line: list[Any] = [what, galaxy, state, verdict.reason, verdict.shape, verdict.dead, verdict.noise]
             self._stream.write(json.dumps(line) + "\n")
             self._n_new += 1
             if self._n_new % _FLUSHED_EVERY == 0:
