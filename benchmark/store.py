@@ -1,10 +1,11 @@
 """The results store: one record a cell, written whole or not at all, and the artefacts the records point to.
 
 ``records/*.json`` say what has run, ``models/*.safetensors`` hold weights, ``embeddings/*.parquet`` embeddings,
-``outputs/*.parquet|npz`` per-galaxy predictions and draws; ``partial/*`` are states of trainings under way. A file
-appears under its name only when it is complete: it is written beside its place under a temporary name, synced and then
-moved. A killed run therefore leaves nothing but temporary files, which the next run sweeps, and states of trainings,
-which the next run takes up.
+``outputs/*.parquet|npz`` per-galaxy predictions and draws; ``partial/*`` are states of trainings under way.
+``ranks.json`` keeps what the board has computed from all of them, and may be deleted. A file appears under its name
+only when it is complete: it is written beside its place under a temporary name, synced and then moved. A killed run
+therefore leaves nothing but temporary files, which the next run sweeps, and states of trainings, which the next run
+takes up.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from benchmark.artefacts import Posterior, Predictions
 from benchmark.board import render
 from benchmark.board.current import current_records
 from benchmark.board.significance import model_ranks
+from benchmark.contracts import GalaxybenchError
 from benchmark.records import base_record
 from benchmark.registry import TASKS, resolve
 from benchmark.report import write_page
@@ -180,6 +183,25 @@ def test_ranks_are_computed_once_and_anew_when_something_changed(board: Board, m
     assert board.ranks()["New"] == board.ranks()["Best"] == (1, 2, 1)
     (board.store.folder / "ranks.json").write_text("[]")
     assert board.ranks()["New"] == (1, 2, 1)
+
+
+def test_a_board_with_ranks_needs_no_torch(board: Board) -> None:
+    code = (
+        "import sys; from benchmark import leaderboard; rows = leaderboard(sys.argv[1]); "
+        "print('torch' in sys.modules, any(row['rank_low'] for row in rows))"
+    )
+    line = [sys.executable, "-c", code, str(board.store.folder)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_a_store_that_cannot_be_written_still_has_a_board(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise GalaxybenchError("cannot write: No space left on device")
+
+    monkeypatch.setattr("benchmark.board.significance.atomic_write", full)
+    assert board.ranks()["Best"] == (1, 1, 1)
+    assert not (board.store.folder / "ranks.json").exists()
 
 
 def test_the_table_and_the_page_show_ranks_and_say_where_they_are_noise(board: Board, tmp_path: Path) -> None:
