@@ -85,7 +85,8 @@ def test_no_test_or_validation_galaxy_is_read_while_an_encoder_trains(
 def test_the_spy_would_have_seen_a_test_galaxy(
     spied: list[Spied], tiny: Survey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = {"factory": "trained_models:Trained", "modality": "photometry", "options": {"n_steps": 2}}
+    epoch = {"n_steps": tiny.n_galaxies // 16}
+    model = {"factory": "trained_models:Trained", "modality": "photometry", "options": epoch}
     everyone = tiny.rows("train", "validation", "test", "unlabelled")
     monkeypatch.setattr(type(tiny), "rows", lambda self, *splits: everyone)
     training.fit_encoder(training.build_model(model), model, tiny, seed=0)
