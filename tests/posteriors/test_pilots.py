@@ -90,12 +90,12 @@ def test_the_size_is_the_one_that_validation_rows_prefer(monkeypatch, small: int
 
 @pytest.mark.parametrize(
     ("nll", "spread", "n_couplings"),
-    [(0.96, 0.5, 6), (0.975, 0.5, 2), (1.2, 0.5, 2), (0.975, 0.1, 6), (0.985, 0.0, 2)],
+    [(0.98, 0.5, 6), (0.987, 0.5, 2), (1.2, 0.5, 2), (0.987, 0.1, 6), (0.995, 0.0, 2)],
 )
 def test_the_large_size_is_taken_only_for_more_than_the_noise_and_what_is_worth_it(
     monkeypatch, nll: float, spread: float, n_couplings: int
 ) -> None:
-    """A spread of .5 is a standard error of .029, one of .1 of .006; two hundredths of a nat are worth it."""
+    """A spread of .5 is a standard error of .029, one of .1 of .006; a hundredth of a nat is worth it."""
     Pretended(monkeypatch, large=nll).spread = spread
     config, found = settle(FlowEnsembleConfig(), 3, many_zeros(), many_zeros(), 0)
     assert config.n_couplings == n_couplings
