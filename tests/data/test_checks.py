@@ -106,6 +106,13 @@ def test_99_volunteers_are_a_count_and_minus_99_is_not(tmp_path, clean) -> None:
     assert found(survey_of(tmp_path / "b", table, votes=votes))["sentinel"].examples == ("3",)
 
 
+def test_99_is_a_number_where_98_and_100_are_and_no_value_where_they_are_not(tmp_path, clean) -> None:
+    groups = np.arange(N_GALAXIES) % 10 + 95
+    assert "sentinel" not in found(survey_of(tmp_path / "a", clean.assign(group=groups)))
+    alone = np.where(groups == 98, 95, groups)
+    assert found(survey_of(tmp_path / "b", clean.assign(group=alone)))["sentinel"].n == (alone == 99).sum()
+
+
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_an_absent_split_is_an_error_and_a_tiny_one_a_warning(tmp_path, clean, split) -> None:
     others = clean[clean["split"] != split]

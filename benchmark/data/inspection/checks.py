@@ -157,7 +157,7 @@ def _columns(survey: Survey) -> Iterator[Finding]:
         marks = tuple(mark for mark in SENTINELS if name not in votes or mark < 0)  # 99 volunteers may well vote
         if name in ("ra", "dec"):  # 99 degrees is a place; what is no place is found by its range
             continue
-        left = np.isin(values, marks)
+        left = np.isin(values, [mark for mark in marks if not _is_counted(values, mark)])
         if left.any():
             which = ", ".join(f"{mark:g}" for mark in np.unique(values[left]))
             message = f"{name} holds {which}, which usually means no value: list it under missing and import again"
@@ -171,6 +171,11 @@ def _columns(survey: Survey) -> Iterator[Finding]:
         if known.sum() > 1 and np.ptp(values[known]) == 0:
             level = "error" if name in essential else "info"
             yield finding_about(survey, level, "constant", f"{name} is {values[known][0]:g} for every galaxy", known)
+
+
+def _is_counted(values: NDArray[np.float64], mark: float) -> bool:
+    """Whether the whole numbers on both sides of a mark occur too, as where groups are numbered: then it is no mark."""
+    return bool(np.isin([mark - 1, mark + 1], values).all())
 
 
 def _error_of_missing(survey: Survey, name: str, missing: NDArray[np.bool_]) -> bool:
