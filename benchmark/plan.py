@@ -344,8 +344,9 @@ def _absence(card: ModelCard, task: TaskCard, survey: SurveyFacts, lacking: str)
         return "the others are judged against it"
     if lacking := _lacking(reference, survey):
         return f"survey '{survey.name}' {lacking}"
+    read = "nothing" if card.modality == "none" else card.modality
     same = card.modality == reference.modality
-    return "" if same else f"{card.name} reads {card.modality}, {reference.name} knows {reference.modality} alone"
+    return "" if same else f"{reference.name} knows {reference.modality} alone, this model reads {read}"
 
 
 def _lacking(card: ModelCard, survey: SurveyFacts) -> str:

@@ -14,6 +14,7 @@ Row = Mapping[str, Any]
 Column = tuple[str, str]  # metric, target
 
 _ITS_SURVEY = "{survey}"
+_MOST_NAMED = 3  # models in a line of what is not on the board
 _CEILINGS = {"r2_ceiling": "r2", "nll_ceiling": "nll_mixture"}
 _GROUP = ("survey", "preset", "recipe", "task")
 
@@ -50,7 +51,7 @@ def board_tables(rows: Sequence[Row], n_columns: int = 1_000) -> list[BoardTable
 
 
 def board_notes(rows: Sequence[Row]) -> list[str]:
-    """What is not on the board, and why; rows of one model with one reason are one line, whatever their surveys."""
+    """What is not on the board, and why: a line a reason, whatever the surveys; more than three models are counted."""
     reasons: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
     for row in rows:
         if row["status"] != "done":
@@ -59,9 +60,13 @@ def board_notes(rows: Sequence[Row]) -> list[str]:
             reason = str(row["error"]).replace(f"survey '{row['survey']}'", _ITS_SURVEY)
             tasks, surveys = reasons.setdefault((what, who, reason), ({}, {}))
             tasks[str(row["task"])] = surveys[str(row["survey"])] = None
+    models: dict[tuple[str, str, str], list[str]] = {}
+    for (what, who, reason), (tasks, surveys) in sorted(reasons.items()):
+        text = reason.replace(_ITS_SURVEY, _surveys(list(surveys)))
+        models.setdefault((what, ", ".join(tasks), text), []).append(who)
     return [
-        f"{what}: {who}: {', '.join(tasks)}: {reason.replace(_ITS_SURVEY, _surveys(list(surveys)))}"
-        for (what, who, reason), (tasks, surveys) in sorted(reasons.items())
+        f"{what}: {', '.join(who) if len(who) <= _MOST_NAMED else f'{len(who)} models'}: {tasks}: {text}"
+        for (what, tasks, text), who in models.items()
     ]
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from benchmark import leaderboard
 from benchmark.board import FORMATS, ROW_FIELDS, render
+from benchmark.board.tables import board_notes
 from benchmark.contracts import GalaxybenchError, UsageError
 from benchmark.store import Store
 
@@ -158,6 +159,23 @@ def test_a_cell_that_did_not_end_well_stands_on_the_board_with_its_reason(store:
 def test_a_model_that_does_not_apply_is_told_apart_from_one_that_failed(store: Store) -> None:
     put(store, "Images", status="skipped", reason="survey 'toy' has no image", probe=None)
     assert "does not apply: Images: redshift: survey 'toy' has no image" in render(leaderboard(store.folder), "table")
+
+
+def test_a_reason_is_told_once_however_many_models_it_concerns() -> None:
+    row = {
+        "survey": "toy",
+        "status": "skipped",
+        "probe": None,
+        "task": "redshift",
+        "error": "survey 'toy' has no image",
+    }
+    few = [{**row, "model": name} for name in "AB"]
+    assert board_notes([*few, *few]) == ["does not apply: A, B: redshift: survey 'toy' has no image"]
+    other = {**row, "model": "C", "error": "it is too large"}
+    assert board_notes([other, *({**row, "model": name} for name in "ABDE")]) == [
+        "does not apply: 4 models: redshift: survey 'toy' has no image",
+        "does not apply: C: redshift: it is too large",
+    ]
 
 
 def test_json_and_csv_parse_back_to_the_rows(store: Store) -> None:

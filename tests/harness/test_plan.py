@@ -364,7 +364,7 @@ def test_a_task_against_the_reference_takes_along_the_reference_of_the_same_gala
     assert by_name[reference.needs[0]].kind == "train"
     # Floor reads nothing and Pixels, which the survey lacks, images
     assert {entry.model: entry.reason for entry in made.not_applicable} == {
-        "Floor": "Floor reads none, ReferencePosterior knows photometry alone",
+        "Floor": "ReferencePosterior knows photometry alone, this model reads nothing",
         "Pixels": "survey 'toy' has no image",
     }
     whole = plan_models(simulated, [*MODELS, BOARD["ReferencePosterior"]], [*TASKS, AGAINST], HEADS, RunConfig())

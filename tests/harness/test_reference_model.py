@@ -83,7 +83,7 @@ def test_a_photometry_posterior_is_judged_against_it(records: tuple[Path, Record
     assert found["nll_gap", "mean"]["n"] < 100
     absent = {r["model"]["name"]: r["reason"] for r in records[1] if r["task"]["name"] == "reference" and r["reason"]}
     assert absent == {
-        "Constant": "Constant reads none, ReferencePosterior knows photometry alone",
+        "Constant": "ReferencePosterior knows photometry alone, this model reads nothing",
         "ReferencePosterior": "the others are judged against it",
     }
 
