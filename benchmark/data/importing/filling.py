@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +144,7 @@ def fill_in_processes(
     reasons: Reasons = {}
     done = 0
     array.flush()  # type: ignore[attr-defined]  # memory-mapped
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         futures = {}
         for number, block in enumerate(galaxies.blocks):
             if number in journal.done:
@@ -160,6 +162,18 @@ def fill_in_processes(
             if progress is not None:
                 progress(done, len(target_id))
     return reasons
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that it works for is gone: one that is killed cannot tell it to."""
+    parent = parent_process()
+    assert parent is not None  # this is a worker
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 Job = tuple[ImageSource, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
