@@ -24,6 +24,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.contracts import GalaxybenchError
 from benchmark.data import load_survey
 from benchmark.registry import MODELS, resolve
 from benchmark.training import galaxies
@@ -107,7 +108,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--peak-tflops", type=float, help="what the device reaches at most, in TFLOP/s")
     parser.add_argument("--out", type=Path, help="folder for figures.json, loss.csv and loss.png")
     given = parser.parse_args(arguments)
-    survey = load_survey(given.survey)
+    try:
+        survey = load_survey(given.survey)
+    except GalaxybenchError as error:
+        parser.error(str(error))
     card = MODELS[given.model]
     seen = galaxies({"modality": card.modality, "images": card.images}, survey, survey.rows("train"))
     figures, history = measure(given.model, given.preset, given.options, seen, given.minutes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-__all__ = ["drawn_rows", "principal_components"]
+__all__ = ["drawn_rows", "known_state", "principal_components"]
 
 
 def drawn_rows(batches: Iterable[tuple[NDArray[np.float32], NDArray[np.uint64]]], max_rows: int) -> NDArray[np.float32]:
@@ -41,6 +41,19 @@ def principal_components(
     pca = PCA(min(n_components, *rows.shape), svd_solver="randomized", random_state=seed).fit(rows)
     found = (pca.mean_, pca.components_, pca.explained_variance_)
     return tuple(np.asarray(array, dtype=np.float64) for array in found)  # type: ignore[return-value]
+
+
+def known_state(state: Mapping[str, NDArray], names: Sequence[str], model: str) -> dict[str, NDArray[np.float64]]:
+    """The arrays of a fitted model, in double precision.
+
+    Raises
+    ------
+    ValueError
+        If one of ``names`` is missing, or another is there.
+    """
+    if sorted(state) != sorted(names):
+        raise ValueError(f"{model} was given {sorted(state)}: its state is {', '.join(names)}")
+    return {name: np.asarray(array, dtype=np.float64) for name, array in state.items()}
 
 
 def _smallest(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
+from encoders.classical.components import drawn_rows, principal_components
 from encoders.reading.images import ImageStack, image_batches, require_images
 from encoders.row_order import content_keys
 
@@ -97,11 +97,10 @@ class ImagePCA:
         require_images(inputs, "ImagePCA")
         if len(inputs) < 2:
             raise ValueError(f"ImagePCA was given {len(inputs)} training images: at least 2 are needed")
-        rows = self._subset(inputs, seed)
-        n_components = min(self.n_components, *rows.shape)
-        pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(rows)
-        self._mean = pca.mean_.astype(np.float32)
-        self._components = pca.components_.astype(np.float32)
+        pooled = (_pooled(batch, self.grid) for batch in image_batches(inputs, self.batch_size, "ImagePCA"))
+        rows = drawn_rows(((batch, content_keys(batch, seed)) for batch in pooled), self.max_rows)
+        mean, components, _ = principal_components(rows, self.n_components, seed)
+        self._mean, self._components = mean.astype(np.float32), components.astype(np.float32)
 
     def embed(self, inputs: ImageStack) -> NDArray[np.float32]:
         """Projections (n, n_components) of images (n, bands, height, width), in the units of a pixel, not whitened.
@@ -148,24 +147,6 @@ class ImagePCA:
                 f"last axes must agree and be a multiple of {self.grid**2}; build it with the grid it was fitted with"
             )
         self._mean, self._components = mean.astype(np.float32), components.astype(np.float32)
-
-    def _subset(self, inputs: ImageStack, seed: int) -> NDArray[np.float32]:
-        """Pooled pixels (at most max_rows, features) in an order that the file has no say in."""
-        bands, _, _ = require_images(inputs, "ImagePCA")
-        kept = np.empty((0, bands * self.grid**2), dtype=np.float32)
-        keys = np.empty(0, dtype=np.uint64)
-        pending: list[NDArray[np.float32]] = []
-        n_seen = 0
-        for batch in image_batches(inputs, self.batch_size, "ImagePCA"):
-            pending.append(_pooled(batch, self.grid))
-            n_seen += len(batch)
-            if n_seen < len(inputs) and sum(map(len, pending)) < self.max_rows:
-                continue
-            fresh = np.concatenate(pending)
-            kept, keys = np.concatenate([kept, fresh]), np.concatenate([keys, content_keys(fresh, seed)])
-            best = np.argsort(keys, kind="stable")[: self.max_rows]
-            kept, keys, pending = kept[best], keys[best], []
-        return kept
 
 
 def _pooled(images: NDArray[np.float32], grid: int) -> NDArray[np.float32]:

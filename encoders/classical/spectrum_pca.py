@@ -7,8 +7,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.classical.components import drawn_rows, principal_components
-from encoders.reading.spectra import LogBins, SpectrumStack, mean_level, require_spectra, spectrum_batches, wavelengths
+from encoders.classical.components import drawn_rows, known_state, principal_components
+from encoders.reading.spectra import (
+    LogBins,
+    SpectrumStack,
+    mean_level,
+    require_spectra,
+    require_wavelengths,
+    spectrum_batches,
+    wavelengths,
+)
 from encoders.row_order import content_keys
 
 __all__ = ["SpectrumPCA"]
@@ -96,8 +104,7 @@ class SpectrumPCA:
         if not self._learned:
             raise ValueError("SpectrumPCA has no components yet: call fit or load_state first")
         wave = wavelengths(inputs, "SpectrumPCA")
-        if not np.array_equal(wave, self._learned["wave_angstrom"]):
-            raise ValueError(f"SpectrumPCA was given {len(wave)} other wavelengths than in training: fit it on these")
+        require_wavelengths(wave, self._learned["wave_angstrom"], "SpectrumPCA")
         bins, components = LogBins.of(wave, self.step), self._learned["components"]
         centre, spread = self._learned["level"]
         parts = [np.empty((0, len(components) + 1))]
@@ -120,16 +127,15 @@ class SpectrumPCA:
         ValueError
             If an array is missing, unknown, or does not fit the bins.
         """
-        if sorted(state) != sorted(_STATE):
-            raise ValueError(f"SpectrumPCA was given {sorted(state)}: its state is {', '.join(_STATE)}")
-        n_bins = len(LogBins.of(state["wave_angstrom"], self.step).start)
-        if state["components"].shape[1:] != (n_bins,) or state["mean"].shape != (n_bins,):
+        learned = known_state(state, _STATE, "SpectrumPCA")
+        n_bins = len(LogBins.of(learned["wave_angstrom"], self.step).start)
+        if learned["components"].shape[1:] != (n_bins,) or learned["mean"].shape != (n_bins,):
             raise ValueError(
                 f"SpectrumPCA with bins of {self.step:g} dex was given components of shape "
-                f"{state['components'].shape}: these wavelengths make {n_bins} bins; build it with the step it was "
+                f"{learned['components'].shape}: these wavelengths make {n_bins} bins; build it with the step it was "
                 "fitted with"
             )
-        self._learned = {name: np.asarray(array, dtype=np.float64) for name, array in state.items()}
+        self._learned = learned
 
 
 def _normalised(

@@ -9,9 +9,16 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.classical.components import drawn_rows, principal_components
+from encoders.classical.components import drawn_rows, known_state, principal_components
 from encoders.classical.zscan import TemplateScan
-from encoders.reading.spectra import LogBins, SpectrumStack, mean_level, spectrum_batches, wavelengths
+from encoders.reading.spectra import (
+    LogBins,
+    SpectrumStack,
+    mean_level,
+    require_wavelengths,
+    spectrum_batches,
+    wavelengths,
+)
 from encoders.row_order import content_keys
 
 __all__ = ["SpectrumZscanPCA"]
@@ -127,10 +134,7 @@ class SpectrumZscanPCA:
         wave = wavelengths(inputs, "SpectrumZscanPCA")
         if not self._learned:
             raise ValueError("SpectrumZscanPCA has no components yet: call fit or load_state first")
-        if not np.array_equal(wave, self._learned["wave_angstrom"]):
-            raise ValueError(
-                f"SpectrumZscanPCA was given {len(wave)} other wavelengths than in training: fit it on these"
-            )
+        require_wavelengths(wave, self._learned["wave_angstrom"], "SpectrumZscanPCA")
         frame, variance = self._frame_of(wave), self._learned["variance"]
         parts = [np.empty((0, len(self._learned["column_mean"]) + len(variance)))]
         for flux, ivar in spectrum_batches(inputs, self.batch_size, "SpectrumZscanPCA"):
@@ -151,15 +155,14 @@ class SpectrumZscanPCA:
         ValueError
             If an array is missing, unknown, or does not fit the bins.
         """
-        if sorted(state) != sorted(_STATE):
-            raise ValueError(f"SpectrumZscanPCA was given {sorted(state)}: its state is {', '.join(_STATE)}")
-        n_rest = len(self._frame_of(state["wave_angstrom"]).rest_log10_wave)
-        if state["components"].shape[1:] != (n_rest,) or state["mean"].shape != (n_rest,):
+        learned = known_state(state, _STATE, "SpectrumZscanPCA")
+        n_rest = len(self._frame_of(learned["wave_angstrom"]).rest_log10_wave)
+        if learned["components"].shape[1:] != (n_rest,) or learned["mean"].shape != (n_rest,):
             raise ValueError(
                 f"SpectrumZscanPCA with bins of {self.step:g} dex was given components of shape "
-                f"{state['components'].shape}: there are {n_rest} bins at rest; build it as it was fitted"
+                f"{learned['components'].shape}: there are {n_rest} bins at rest; build it as it was fitted"
             )
-        self._learned = {name: np.asarray(array, dtype=np.float64) for name, array in state.items()}
+        self._learned = learned
 
     def _coefficients(self, found: _AtRest) -> NDArray[np.float64]:
         """Most probable coefficients (b, k) given the bins' noise and the components' variance."""

@@ -17,6 +17,7 @@ __all__ = [
     "flux_and_ivar",
     "mean_level",
     "require_spectra",
+    "require_wavelengths",
     "spectrum_batches",
     "wavelengths",
 ]
@@ -77,6 +78,18 @@ def wavelengths(inputs: SpectrumStack, reader: str) -> NDArray[np.float64]:
     if wave.shape != (n_wave,) or not (np.diff(wave) > 0).all() or wave[0] <= 0:
         raise ValueError(f"{reader}: wave_angstrom of shape {wave.shape}: must be ({n_wave},), positive and increasing")
     return wave
+
+
+def require_wavelengths(wave: NDArray[np.float64], fitted: NDArray[np.float64], reader: str) -> None:
+    """Refuse spectra on other wavelengths than a model was fitted on, both (n_wave,) in Angstrom.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if not np.array_equal(wave, fitted):
+        raise ValueError(f"{reader} was given {len(wave)} other wavelengths than in training: fit it on these")
 
 
 def spectrum_batches(
